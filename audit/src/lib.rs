@@ -1,0 +1,1 @@
+//! The stranger: an exported election record in; yes, or the first lie.

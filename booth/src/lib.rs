@@ -1,0 +1,1 @@
+//! The voter: encrypt, prove, sign, cast, keep the receipt, prove inclusion.

@@ -1,0 +1,1 @@
+//! The official's hand: creates, runs, watches and exports an election.

@@ -1,0 +1,1 @@
+//! The chair: orders, relays, batches, records; holds nothing that opens a ballot.

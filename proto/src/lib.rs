@@ -1,0 +1,1 @@
+//! The wire: protobuf messages, generated gRPC code and conversions.

@@ -1,0 +1,1 @@
+//! Rules and mathematics of a threshold-decrypted election. Decides; never does.

@@ -1,0 +1,1 @@
+//! What it is to be a process: mTLS, identities, telemetry, shutdown. Knows no election.

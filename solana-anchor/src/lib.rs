@@ -1,0 +1,1 @@
+//! The notary: a statement onto the chain, and found again.

@@ -1,0 +1,1 @@
+//! The proving ground: tidy checks, clusters over real TLS, kill tests.

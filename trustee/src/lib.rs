@@ -1,0 +1,1 @@
+//! A keeper of one share of an election key.
