@@ -1,1 +1,15 @@
 //! Rules and mathematics of a threshold-decrypted election. Decides; never does.
+//!
+//! No clock, no entropy source, no I/O: time and randomness arrive as arguments, what is to be done leaves as
+//! values. Labels such as `P-ENC-1` are sections of `docs/protocol.md`.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod encoding;
+pub mod group;
+pub mod ids;
