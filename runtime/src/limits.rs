@@ -1,0 +1,111 @@
+//! Bounds on everything that a peer or a stranger can make a process hold. (threats N06, N07, N08, N09)
+
+use std::time::Duration;
+
+use tonic::transport::{Endpoint, Server};
+
+/// Bounds for a listener and for the connections that a process makes. [`Limits::default`] says what they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest message that is taken, in bytes. Default 8 MiB. Applied by [`crate::with_message_limits!`].
+    pub message_in_bytes_max: usize,
+    /// Largest message that is sent, in bytes. Default 8 MiB. Applied by [`crate::with_message_limits!`].
+    pub message_out_bytes_max: usize,
+    /// Connections of one listener at a time; more are closed at once, the caller comes back. Default 1,024.
+    pub connections_max: usize,
+    /// TLS handshakes of one listener at a time: strangers can take these places only, and only for
+    /// [`Self::handshake_timeout`]. Default 128.
+    pub handshakes_max: usize,
+    /// How long a TLS handshake may take. Default 5 s.
+    pub handshake_timeout: Duration,
+    /// How long a connection may be silent. A live one answers keep-alive pings, so that this ends the half-open ones and
+    /// those that never spoke HTTP/2. Default 60 s; longer than keep-alive interval plus time-out.
+    pub idle_timeout: Duration,
+    /// Calls on one connection at a time, as HTTP/2 announces it. Default 128.
+    pub streams_per_connection_max: u32,
+    /// Handlers at work for one connection; more calls are answered UNAVAILABLE at once. Default 128.
+    pub handlers_per_connection_max: usize,
+    /// Streams that a peer opened and reset before they were looked at (rapid reset). Default 32.
+    pub pending_reset_streams_max: usize,
+    /// Resets that a peer's errors made this side send, before the connection is ended. Default 128.
+    pub error_resets_max: usize,
+    /// Size of all headers of a call, in bytes (CONTINUATION floods). Default 16 KiB.
+    pub header_list_bytes_max: u32,
+    /// Pause between keep-alive pings, also while no call is under way. Default 20 s.
+    pub keepalive_interval: Duration,
+    /// How long a keep-alive ping may stay without answer. Default 10 s.
+    pub keepalive_timeout: Duration,
+    /// How long a call may take until its answer begins. Default 60 s. A stream may go on after that.
+    pub request_timeout: Duration,
+    /// How long connecting may take: TCP, TLS and the first HTTP/2 frames together. Default 5 s.
+    pub connect_timeout: Duration,
+    /// After a shutdown request: how long calls under way may go on before their connections are cut. Default 10 s.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_in_bytes_max: 8 * 1024 * 1024,
+            message_out_bytes_max: 8 * 1024 * 1024,
+            connections_max: 1024,
+            handshakes_max: 128,
+            handshake_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(60),
+            streams_per_connection_max: 128,
+            handlers_per_connection_max: 128,
+            pending_reset_streams_max: 32,
+            error_resets_max: 128,
+            header_list_bytes_max: 16 * 1024,
+            keepalive_interval: Duration::from_secs(20),
+            keepalive_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(5),
+            shutdown_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Limits {
+    /// A server with these bounds. Message sizes belong to each service: [`crate::with_message_limits!`].
+    #[must_use]
+    pub fn server(&self) -> Server {
+        Server::builder()
+            .accept_http1(false)
+            .max_concurrent_streams(self.streams_per_connection_max)
+            .concurrency_limit_per_connection(self.handlers_per_connection_max)
+            .load_shed(true)
+            .http2_max_pending_accept_reset_streams(Some(self.pending_reset_streams_max))
+            .http2_max_local_error_reset_streams(Some(self.error_resets_max))
+            .http2_max_header_list_size(self.header_list_bytes_max)
+            .http2_keepalive_interval(Some(self.keepalive_interval))
+            .http2_keepalive_timeout(Some(self.keepalive_timeout))
+            .timeout(self.request_timeout)
+    }
+
+    /// A client's endpoint with these bounds.
+    #[must_use]
+    pub fn endpoint(&self, endpoint: Endpoint) -> Endpoint {
+        endpoint
+            .connect_timeout(self.connect_timeout)
+            .timeout(self.request_timeout)
+            .http2_keep_alive_interval(self.keepalive_interval)
+            .keep_alive_timeout(self.keepalive_timeout)
+            .keep_alive_while_idle(true)
+            .http2_max_header_list_size(self.header_list_bytes_max)
+            .http2_max_local_error_reset_streams(self.error_resets_max)
+    }
+}
+
+/// Applies the message sizes of a [`Limits`] to a generated tonic client or server, which has no trait for it:
+/// `with_message_limits!(TrusteeServer::new(handler), limits)`. Whoever sends or gets more sees a typed status
+/// (`OUT_OF_RANGE` from tonic), never a cut connection.
+#[macro_export]
+macro_rules! with_message_limits {
+    ($service:expr, $limits:expr) => {{
+        let limits: &$crate::limits::Limits = &$limits;
+        $service
+            .max_decoding_message_size(limits.message_in_bytes_max)
+            .max_encoding_message_size(limits.message_out_bytes_max)
+    }};
+}
