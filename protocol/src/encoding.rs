@@ -431,6 +431,88 @@ impl Canonical for u64 {
     }
 }
 
+/// Lists inside messages hold at most this many elements.
+pub const LIST_MAX: usize = 1 << 16;
+/// Byte strings inside messages hold at most this many bytes.
+pub const BYTES_MAX: usize = 1 << 16;
+/// Texts inside messages hold at most this many bytes.
+pub const TEXT_MAX: usize = 2000;
+
+/// A byte string of at most [`BYTES_MAX`] bytes inside a message.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub Vec<u8>);
+
+impl core::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Bytes({} bytes)", self.0.len())
+    }
+}
+
+impl Canonical for Bytes {
+    fn write(&self, out: &mut Writer) {
+        out.bytes(&self.0);
+    }
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.bytes("bytes", BYTES_MAX).map(|bytes| Self(bytes.to_vec()))
+    }
+}
+
+impl Canonical for String {
+    fn write(&self, out: &mut Writer) {
+        out.text(self);
+    }
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.text("text", TEXT_MAX)
+    }
+}
+
+impl<T: Canonical> Canonical for Vec<T> {
+    fn write(&self, out: &mut Writer) {
+        out.list(self);
+    }
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.list("list", LIST_MAX)
+    }
+}
+
+impl<T: Canonical> Canonical for Option<T> {
+    fn write(&self, out: &mut Writer) {
+        out.option(self.as_ref());
+    }
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.option("option")
+    }
+}
+
+impl Canonical for [u8; 64] {
+    fn write(&self, out: &mut Writer) {
+        out.raw(self);
+    }
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array()
+    }
+}
+
+/// A struct whose encoding is its fields in the order in which they are declared.
+macro_rules! message {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $kind),* }
+        impl $crate::encoding::Canonical for $name {
+            #[allow(unused_variables, reason = "a message may have no field")]
+            fn write(&self, out: &mut $crate::encoding::Writer) {
+                $(out.value(&self.$field);)*
+            }
+            #[allow(unused_variables, reason = "a message may have no field")]
+            fn read(input: &mut $crate::encoding::Reader<'_>) -> Result<Self, $crate::encoding::DecodeError> {
+                Ok(Self { $($field: input.value()?),* })
+            }
+        }
+    };
+}
+pub(crate) use message;
+
 #[cfg(test)]
 mod tests {
     use super::*;

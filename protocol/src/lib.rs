@@ -10,6 +10,14 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod agreement;
+pub mod ceremony;
 pub mod encoding;
+pub mod evidence;
 pub mod group;
 pub mod ids;
+pub mod manifest;
+pub mod roll;
+pub mod signed;
+pub mod signing;
+pub mod tally;

@@ -1,0 +1,3 @@
+//! See docs/protocol.md.
+
+pub mod messages;
