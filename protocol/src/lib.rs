@@ -11,7 +11,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod agreement;
+pub mod ballot;
 pub mod ceremony;
+pub mod elgamal;
 pub mod encoding;
 pub mod evidence;
 pub mod group;
