@@ -40,9 +40,7 @@ impl Table {
     /// Whether a role may call a method.
     #[must_use]
     pub fn allows(&self, method: &str, role: &str) -> bool {
-        self.rows
-            .get(method)
-            .is_some_and(|roles| roles.contains(role))
+        self.rows.get(method).is_some_and(|roles| roles.contains(role))
     }
 
     /// The methods that anybody may call at all, in order: for a test that compares them with the services' own.
@@ -61,9 +59,7 @@ impl Authorise {
     /// Asks this table.
     #[must_use]
     pub fn new(table: Table) -> Self {
-        Self {
-            table: Arc::new(table),
-        }
+        Self { table: Arc::new(table) }
     }
 }
 
@@ -71,10 +67,7 @@ impl<S> Layer<S> for Authorise {
     type Service = Authorised<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Authorised {
-            inner,
-            table: Arc::clone(&self.table),
-        }
+        Authorised { inner, table: Arc::clone(&self.table) }
     }
 }
 

@@ -18,31 +18,19 @@ impl Backoff {
     /// The first wait is about `first`, none is longer than `max`. The same seed gives the same waits.
     #[must_use]
     pub const fn new(first: Duration, max: Duration, seed: u64) -> Self {
-        Self {
-            first,
-            max,
-            attempt: 0,
-            state: seed,
-        }
+        Self { first, max, attempt: 0, state: seed }
     }
 
     /// 100 ms, doubling to 5 s: for calls between our own processes.
     #[must_use]
     pub fn between_peers(rng: &mut impl RngCore) -> Self {
-        Self::new(
-            Duration::from_millis(100),
-            Duration::from_secs(5),
-            rng.next_u64(),
-        )
+        Self::new(Duration::from_millis(100), Duration::from_secs(5), rng.next_u64())
     }
 
     /// The next wait: between half of and all of `min(max, first * 2^attempt)`.
     #[must_use]
     pub fn next_delay(&mut self) -> Duration {
-        let whole = self
-            .first
-            .saturating_mul(2_u32.saturating_pow(self.attempt))
-            .min(self.max);
+        let whole = self.first.saturating_mul(2_u32.saturating_pow(self.attempt)).min(self.max);
         self.attempt = self.attempt.saturating_add(1);
         let half = whole / 2;
         let span_us = u64::try_from(half.as_micros()).unwrap_or(u64::MAX - 1);

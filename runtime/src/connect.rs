@@ -127,23 +127,17 @@ pub fn connect_lazy(
 ) -> Result<Channel, ConnectTrouble> {
     let dialler = Dialler::new(address, &Trust::Pin(expected), Some(identity), limits)?;
     let endpoint = endpoint(address, limits)?;
-    Ok(
-        endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-            let dialler = dialler.clone();
-            async move { dialler.dial().await.map(TokioIo::new) }
-        })),
-    )
+    Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+        let dialler = dialler.clone();
+        async move { dialler.dial().await.map(TokioIo::new) }
+    })))
 }
 
 /// Connects to a public listener, as nobody.
 ///
 /// # Errors
 /// Whatever keeps this first connection from being made.
-pub async fn connect_public(
-    address: &str,
-    trust: &Trust,
-    limits: &Limits,
-) -> Result<Channel, ConnectTrouble> {
+pub async fn connect_public(address: &str, trust: &Trust, limits: &Limits) -> Result<Channel, ConnectTrouble> {
     eager(address, trust, None, limits).await
 }
 
@@ -170,18 +164,13 @@ async fn eager(
     endpoint
         .connect_with_connector(connector)
         .await
-        .map_err(|source| ConnectTrouble::Broken {
-            address: address.to_owned(),
-            source,
-        })
+        .map_err(|source| ConnectTrouble::Broken { address: address.to_owned(), source })
 }
 
 /// TLS is below tonic, which therefore sees an `http` address.
 fn endpoint(address: &str, limits: &Limits) -> Result<Endpoint, ConnectTrouble> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"));
-    let endpoint = endpoint.map_err(|_| ConnectTrouble::Address {
-        address: address.to_owned(),
-    })?;
+    let endpoint = endpoint.map_err(|_| ConnectTrouble::Address { address: address.to_owned() })?;
     Ok(limits.endpoint(endpoint))
 }
 
@@ -195,15 +184,8 @@ struct Dialler {
 }
 
 impl Dialler {
-    fn new(
-        address: &str,
-        trust: &Trust,
-        identity: Option<&Identity>,
-        limits: &Limits,
-    ) -> Result<Self, ConnectTrouble> {
-        let name = server_name(address).ok_or_else(|| ConnectTrouble::Address {
-            address: address.to_owned(),
-        })?;
+    fn new(address: &str, trust: &Trust, identity: Option<&Identity>, limits: &Limits) -> Result<Self, ConnectTrouble> {
+        let name = server_name(address).ok_or_else(|| ConnectTrouble::Address { address: address.to_owned() })?;
         let config: ClientConfig = tls::client(trust, identity)?;
         Ok(Self {
             address: address.into(),
@@ -214,31 +196,17 @@ impl Dialler {
     }
 
     async fn dial(&self) -> Result<TlsStream<TcpStream>, ConnectTrouble> {
-        tokio::time::timeout(self.limit, self.handshake())
-            .await
-            .unwrap_or_else(|_| {
-                Err(ConnectTrouble::TooSlow {
-                    address: self.address.to_string(),
-                    limit_ms: self.limit.as_millis(),
-                })
-            })
+        tokio::time::timeout(self.limit, self.handshake()).await.unwrap_or_else(|_| {
+            Err(ConnectTrouble::TooSlow { address: self.address.to_string(), limit_ms: self.limit.as_millis() })
+        })
     }
 
     async fn handshake(&self) -> Result<TlsStream<TcpStream>, ConnectTrouble> {
         let address = || self.address.to_string();
-        let unreachable = |source| ConnectTrouble::Unreachable {
-            address: address(),
-            source,
-        };
-        let tcp = TcpStream::connect(&*self.address)
-            .await
-            .map_err(unreachable)?;
+        let unreachable = |source| ConnectTrouble::Unreachable { address: address(), source };
+        let tcp = TcpStream::connect(&*self.address).await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
-        let stream = self
-            .connector
-            .connect(self.name.clone(), tcp)
-            .await
-            .map_err(|error| explain(address(), error))?;
+        let stream = self.connector.connect(self.name.clone(), tcp).await.map_err(|error| explain(address(), error))?;
         if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(ConnectTrouble::NotHttp2 { address: address() });
         }
@@ -250,18 +218,13 @@ impl Dialler {
 fn server_name(address: &str) -> Option<ServerName<'static>> {
     let (host, port) = address.rsplit_once(':')?;
     port.parse::<u16>().ok()?;
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     ServerName::try_from(host.to_owned()).ok()
 }
 
 /// Takes an error of the handshake apart again: our own verifier's and our own signer's travel inside it.
 fn explain(address: String, error: io::Error) -> ConnectTrouble {
-    let inner = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other)))) => {
             if let Some(refusal) = other.downcast_ref::<IdentityRefusal>() {
@@ -273,16 +236,11 @@ fn explain(address: String, error: io::Error) -> ConnectTrouble {
             let problem = problem.clone();
             return ConnectTrouble::NotTrusted { address, problem };
         }
-        Some(rustls::Error::Other(OtherError(other))) => {
-            if other.is::<SignerTrouble>() {
-                let source = other.clone();
-                return ConnectTrouble::Signer { address, source };
-            }
+        Some(rustls::Error::Other(OtherError(other))) if other.is::<SignerTrouble>() => {
+            let source = other.clone();
+            return ConnectTrouble::Signer { address, source };
         }
         _ => {}
     }
-    ConnectTrouble::Handshake {
-        address,
-        source: error,
-    }
+    ConnectTrouble::Handshake { address, source: error }
 }

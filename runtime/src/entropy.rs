@@ -20,9 +20,7 @@ impl RngCore for OsEntropy {
 
     fn fill_bytes(&mut self, destination: &mut [u8]) {
         if let Err(trouble) = getrandom::getrandom(destination) {
-            crate::fail_stop(format_args!(
-                "the operating system gave no entropy: {trouble}"
-            ));
+            crate::fail_stop(format_args!("the operating system gave no entropy: {trouble}"));
         }
     }
 

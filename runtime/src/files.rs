@@ -52,11 +52,7 @@ pub enum FileTrouble {
 impl FileTrouble {
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 }
 
@@ -91,9 +87,9 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), FileTrouble> {
     remove_quietly(&temporary);
     match linked {
         Ok(()) => sync_directory(path),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(FileTrouble::Exists {
-            path: path.to_owned(),
-        }),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(FileTrouble::Exists { path: path.to_owned() })
+        }
         Err(error) => Err(FileTrouble::io("create", path)(error)),
     }
 }
@@ -123,11 +119,7 @@ pub fn read_private(path: &Path, max: u64) -> Result<zeroize::Zeroizing<Vec<u8>>
 /// # Errors
 /// [`FileTrouble::NotPrivate`], or what the operating system says.
 pub fn create_private_dir(path: &Path) -> Result<(), FileTrouble> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(FileTrouble::io("create directory", path))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileTrouble::io("create directory", path))?;
     check_private_dir(path)
 }
 
@@ -143,11 +135,7 @@ pub fn check_private_dir(path: &Path) -> Result<(), FileTrouble> {
 fn require_mode(path: &Path, mode: u32, expected: u32) -> Result<(), FileTrouble> {
     let got = mode & 0o777;
     if got & !expected != 0 {
-        return Err(FileTrouble::NotPrivate {
-            path: path.to_owned(),
-            expected,
-            got,
-        });
+        return Err(FileTrouble::NotPrivate { path: path.to_owned(), expected, got });
     }
     Ok(())
 }
@@ -158,15 +146,9 @@ fn open(path: &Path) -> Result<File, FileTrouble> {
 
 fn read_open(file: File, path: &Path, max: u64) -> Result<Vec<u8>, FileTrouble> {
     let mut bytes = Vec::new();
-    let read = file
-        .take(max.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(FileTrouble::io("read", path))?;
+    let read = file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(FileTrouble::io("read", path))?;
     if u64::try_from(read).unwrap_or(u64::MAX) > max {
-        return Err(FileTrouble::TooLarge {
-            path: path.to_owned(),
-            max,
-        });
+        return Err(FileTrouble::TooLarge { path: path.to_owned(), max });
     }
     Ok(bytes)
 }
@@ -186,11 +168,7 @@ fn write_temporary(path: &Path, bytes: &[u8], mode: u32) -> Result<PathBuf, File
     name.push(format!(".{:016x}.tmp", OsEntropy.next_u64()));
     let temporary = path.with_file_name(name);
     let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         // The umask may have taken bits away from what the old file had.
         if mode != 0o644 {
             file.set_permissions(Permissions::from_mode(mode))?;
@@ -225,10 +203,8 @@ mod tests {
     use super::*;
 
     fn names(directory: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(directory)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -249,13 +225,7 @@ mod tests {
         let path = directory.path().join("state");
         fs::create_dir(&path).unwrap();
         let trouble = write_atomic(&path, b"x").unwrap_err();
-        assert!(matches!(
-            trouble,
-            FileTrouble::Io {
-                action: "replace",
-                ..
-            }
-        ));
+        assert!(matches!(trouble, FileTrouble::Io { action: "replace", .. }));
         assert_eq!(names(directory.path()), ["state"]);
     }
 
@@ -287,14 +257,7 @@ mod tests {
         create_private(&path, b"one").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
         let trouble = read_private(&path, 9).unwrap_err();
-        assert!(matches!(
-            trouble,
-            FileTrouble::NotPrivate {
-                expected: 0o600,
-                got: 0o640,
-                ..
-            }
-        ));
+        assert!(matches!(trouble, FileTrouble::NotPrivate { expected: 0o600, got: 0o640, .. }));
     }
 
     #[test]
@@ -304,9 +267,6 @@ mod tests {
         create_private_dir(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o750)).unwrap();
         let trouble = create_private_dir(&path).unwrap_err();
-        assert!(matches!(
-            trouble,
-            FileTrouble::NotPrivate { got: 0o750, .. }
-        ));
+        assert!(matches!(trouble, FileTrouble::NotPrivate { got: 0o750, .. }));
     }
 }

@@ -48,9 +48,7 @@ pub enum SignerTrouble {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It signed, and the signature does not verify under the public key that it gave.
-    #[error(
-        "the signer's signature does not verify under its own public key {public_key}; it uses another key"
-    )]
+    #[error("the signer's signature does not verify under its own public key {public_key}; it uses another key")]
     WrongSignature {
         /// The key it claims, hexadecimal.
         public_key: String,
@@ -65,11 +63,8 @@ pub fn try_signer(signer: &dyn RemoteSigner) -> Result<(), SignerTrouble> {
     const MESSAGE: &[u8] = b"conclave: does this signer work?";
     let public_key = signer.public_key();
     let signature = Signature::from_bytes(&signer.sign(MESSAGE)?);
-    let verified = VerifyingKey::from_bytes(&public_key)
-        .and_then(|key| key.verify_strict(MESSAGE, &signature));
-    verified.map_err(|_| SignerTrouble::WrongSignature {
-        public_key: hex::encode(public_key),
-    })
+    let verified = VerifyingKey::from_bytes(&public_key).and_then(|key| key.verify_strict(MESSAGE, &signature));
+    verified.map_err(|_| SignerTrouble::WrongSignature { public_key: hex::encode(public_key) })
 }
 
 /// An Ed25519 key in a file: PKCS#8, PEM, not encrypted, mode 0600. For shards, officials and trials.
@@ -84,9 +79,7 @@ pub enum KeyFileTrouble {
     #[error(transparent)]
     File(#[from] FileTrouble),
     /// The content is something else.
-    #[error(
-        "{path} holds no Ed25519 private key in PKCS#8 PEM; `openssl genpkey -algorithm ed25519` makes one"
-    )]
+    #[error("{path} holds no Ed25519 private key in PKCS#8 PEM; `openssl genpkey -algorithm ed25519` makes one")]
     NotEd25519Pkcs8 {
         /// The file.
         path: String,
@@ -94,9 +87,8 @@ pub enum KeyFileTrouble {
 }
 
 /// PKCS#8 v1 around a 32-byte Ed25519 seed (RFC 8410); the seed follows.
-const PKCS8_PREFIX: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
+const PKCS8_PREFIX: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 const KEY_FILE_BYTES_MAX: u64 = 4096;
 
 impl FileKey {
@@ -105,19 +97,14 @@ impl FileKey {
     pub fn generate(rng: &mut (impl RngCore + CryptoRng)) -> Self {
         let mut seed = Zeroizing::new([0; 32]);
         rng.fill_bytes(seed.as_mut_slice());
-        Self {
-            key: SigningKey::from_bytes(&seed),
-        }
+        Self { key: SigningKey::from_bytes(&seed) }
     }
 
     /// A new key in a new file, which only its owner can read. An existing file is never overwritten.
     ///
     /// # Errors
     /// When the file exists or cannot be written.
-    pub fn create(
-        path: &Path,
-        rng: &mut (impl RngCore + CryptoRng),
-    ) -> Result<Self, KeyFileTrouble> {
+    pub fn create(path: &Path, rng: &mut (impl RngCore + CryptoRng)) -> Result<Self, KeyFileTrouble> {
         let key = Self::generate(rng);
         files::create_private(path, key.to_pem().as_bytes())?;
         Ok(key)
@@ -129,19 +116,14 @@ impl FileKey {
     /// A file that cannot be read, that others can read, or that holds something else.
     pub fn load(path: &Path) -> Result<Self, KeyFileTrouble> {
         let pem = files::read_private(path, KEY_FILE_BYTES_MAX)?;
-        Self::from_pem(&pem).ok_or_else(|| KeyFileTrouble::NotEd25519Pkcs8 {
-            path: path.display().to_string(),
-        })
+        Self::from_pem(&pem).ok_or_else(|| KeyFileTrouble::NotEd25519Pkcs8 { path: path.display().to_string() })
     }
 
     /// Reads the key, or makes the file if there is none.
     ///
     /// # Errors
     /// As [`Self::load`] and [`Self::create`].
-    pub fn load_or_create(
-        path: &Path,
-        rng: &mut (impl RngCore + CryptoRng),
-    ) -> Result<Self, KeyFileTrouble> {
+    pub fn load_or_create(path: &Path, rng: &mut (impl RngCore + CryptoRng)) -> Result<Self, KeyFileTrouble> {
         match Self::create(path, rng) {
             Err(KeyFileTrouble::File(FileTrouble::Exists { .. })) => Self::load(path),
             made => made,
@@ -160,9 +142,7 @@ impl FileKey {
             whole
         });
         der.zeroize();
-        read.then(|| Self {
-            key: SigningKey::from_bytes(&seed),
-        })
+        read.then(|| Self { key: SigningKey::from_bytes(&seed) })
     }
 
     fn to_pem(&self) -> Zeroizing<String> {
@@ -172,10 +152,7 @@ impl FileKey {
         seed.copy_from_slice(self.key.as_bytes());
         // 48 bytes are exactly one line of 64 characters.
         let body = Zeroizing::new(STANDARD.encode(der.as_slice()));
-        Zeroizing::new(format!(
-            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-            body.as_str()
-        ))
+        Zeroizing::new(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", body.as_str()))
     }
 }
 
@@ -213,19 +190,13 @@ impl TlsKey {
 
 impl fmt::Debug for TlsKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "TlsKey({})",
-            hex::encode(self.signer.public_key())
-        )
+        write!(formatter, "TlsKey({})", hex::encode(self.signer.public_key()))
     }
 }
 
 impl rustls::sign::SigningKey for TlsKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn rustls::sign::Signer>> {
-        offered
-            .contains(&SignatureScheme::ED25519)
-            .then(|| Box::new(self.clone()) as Box<dyn rustls::sign::Signer>)
+        offered.contains(&SignatureScheme::ED25519).then(|| Box::new(self.clone()) as Box<dyn rustls::sign::Signer>)
     }
 
     fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
@@ -265,10 +236,7 @@ mod tests {
         assert_eq!(read.public_key(), made.public_key());
         assert_eq!(read.sign(b"m").unwrap(), made.sign(b"m").unwrap());
         let trouble = FileKey::create(&path, &mut OsEntropy).unwrap_err();
-        assert!(matches!(
-            trouble,
-            KeyFileTrouble::File(FileTrouble::Exists { .. })
-        ));
+        assert!(matches!(trouble, KeyFileTrouble::File(FileTrouble::Exists { .. })));
     }
 
     #[test]
@@ -290,10 +258,7 @@ mod tests {
         for content in ["", "hello", &cut, &good.replace("PRIVATE", "PUBLIC")] {
             files::write_private(&path, content.as_bytes()).unwrap();
             let trouble = FileKey::load(&path).unwrap_err();
-            assert!(
-                matches!(trouble, KeyFileTrouble::NotEd25519Pkcs8 { .. }),
-                "{content}"
-            );
+            assert!(matches!(trouble, KeyFileTrouble::NotEd25519Pkcs8 { .. }), "{content}");
         }
     }
 
@@ -301,12 +266,7 @@ mod tests {
     fn the_secret_is_in_no_debug_output() {
         let key = FileKey::generate(&mut OsEntropy);
         let secret = hex::encode(key.key.as_bytes());
-        let shown = format!(
-            "{key:?} {:?}",
-            TlsKey::new(Arc::new(FileKey {
-                key: key.key.clone()
-            }))
-        );
+        let shown = format!("{key:?} {:?}", TlsKey::new(Arc::new(FileKey { key: key.key.clone() })));
         assert!(!shown.contains(&secret));
         assert!(shown.contains(&hex::encode(key.public_key())));
     }

@@ -7,9 +7,10 @@ use tonic::transport::{Endpoint, Server};
 /// Bounds for a listener and for the connections that a process makes. [`Limits::default`] says what they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest message that is taken, in bytes. Default 8 MiB. Applied by [`crate::with_message_limits!`].
+    /// Largest message that is taken, in bytes. Default 8 MiB. Applied by [`crate::with_message_limits!`] and
+    /// [`crate::with_client_message_limits!`].
     pub message_in_bytes_max: usize,
-    /// Largest message that is sent, in bytes. Default 8 MiB. Applied by [`crate::with_message_limits!`].
+    /// Largest message that a server sends, in bytes. Default 8 MiB. Applied by [`crate::with_message_limits!`].
     pub message_out_bytes_max: usize,
     /// Connections of one listener at a time; more are closed at once, the caller comes back. Default 1,024.
     pub connections_max: usize,
@@ -97,15 +98,25 @@ impl Limits {
     }
 }
 
-/// Applies the message sizes of a [`Limits`] to a generated tonic client or server, which has no trait for it:
-/// `with_message_limits!(TrusteeServer::new(handler), limits)`. Whoever sends or gets more sees a typed status
-/// (`OUT_OF_RANGE` from tonic), never a cut connection.
+/// Applies the message sizes of a [`Limits`] to a generated tonic *server*, which has no trait for it:
+/// `with_message_limits!(TrusteeServer::new(handler), limits)`. A request or an answer that is larger is answered
+/// `OUT_OF_RANGE` ("message length too large"), and the connection lives.
 #[macro_export]
 macro_rules! with_message_limits {
-    ($service:expr, $limits:expr) => {{
+    ($server:expr, $limits:expr) => {{
         let limits: &$crate::limits::Limits = &$limits;
-        $service
+        $server
             .max_decoding_message_size(limits.message_in_bytes_max)
             .max_encoding_message_size(limits.message_out_bytes_max)
+    }};
+}
+
+/// Applies the size of incoming messages to a generated tonic *client*. What it sends is bounded by the server's answer
+/// `OUT_OF_RANGE`: tonic turns a client's own bound into a reset stream and a nameless `INTERNAL`.
+#[macro_export]
+macro_rules! with_client_message_limits {
+    ($client:expr, $limits:expr) => {{
+        let limits: &$crate::limits::Limits = &$limits;
+        $client.max_decoding_message_size(limits.message_in_bytes_max)
     }};
 }

@@ -36,9 +36,7 @@ pub enum PinRefusal {
 pub struct UnreadableCertificate;
 
 /// The fixed part of an Ed25519 SubjectPublicKeyInfo (RFC 8410): the key's 32 bytes follow.
-const ED25519_SPKI_PREFIX: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
+const ED25519_SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 impl SpkiPin {
     /// The pin with these bytes.
@@ -57,9 +55,7 @@ impl SpkiPin {
     pub fn of_certificate(der: &[u8]) -> Result<Self, UnreadableCertificate> {
         let der = CertificateDer::from(der);
         let parsed = ParsedCertificate::try_from(&der).map_err(|_| UnreadableCertificate)?;
-        Ok(Self(
-            Sha256::digest(parsed.subject_public_key_info()).into(),
-        ))
+        Ok(Self(Sha256::digest(parsed.subject_public_key_info()).into()))
     }
 
     /// The pin of every certificate that an Ed25519 key can have.
@@ -82,9 +78,7 @@ pub(crate) fn ed25519_spki(public_key: &[u8; 32]) -> Vec<u8> {
 
 /// The Ed25519 key inside a SubjectPublicKeyInfo, if it is one.
 pub(crate) fn ed25519_of_spki(spki: &[u8]) -> Option<[u8; 32]> {
-    spki.strip_prefix(ED25519_SPKI_PREFIX.as_slice())?
-        .try_into()
-        .ok()
+    spki.strip_prefix(ED25519_SPKI_PREFIX.as_slice())?.try_into().ok()
 }
 
 impl fmt::Display for SpkiPin {
@@ -130,27 +124,15 @@ mod tests {
     #[test]
     fn other_spellings_of_a_pin_are_refused() {
         let text = SpkiPin::of_ed25519(&[7; 32]).to_string();
-        assert_eq!(
-            text.to_uppercase().parse::<SpkiPin>(),
-            Err(PinRefusal::Digits)
-        );
-        assert_eq!(
-            text[..63].parse::<SpkiPin>(),
-            Err(PinRefusal::Length { got: 63 })
-        );
-        assert_eq!(
-            format!("{}x", &text[..63]).parse::<SpkiPin>(),
-            Err(PinRefusal::Digits)
-        );
+        assert_eq!(text.to_uppercase().parse::<SpkiPin>(), Err(PinRefusal::Digits));
+        assert_eq!(text[..63].parse::<SpkiPin>(), Err(PinRefusal::Length { got: 63 }));
+        assert_eq!(format!("{}x", &text[..63]).parse::<SpkiPin>(), Err(PinRefusal::Digits));
         assert_eq!("é".repeat(64).parse::<SpkiPin>(), Err(PinRefusal::Digits));
     }
 
     #[test]
     fn what_is_no_certificate_has_no_pin() {
         assert_eq!(SpkiPin::of_certificate(b""), Err(UnreadableCertificate));
-        assert_eq!(
-            SpkiPin::of_certificate(&[0x30; 600]),
-            Err(UnreadableCertificate)
-        );
+        assert_eq!(SpkiPin::of_certificate(&[0x30; 600]), Err(UnreadableCertificate));
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use rand_core::RngCore;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyUsagePurpose, PKCS_ED25519, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyUsagePurpose, PKCS_ED25519, SanType, SerialNumber,
 };
 use rustls::RootCertStore;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -33,9 +33,7 @@ pub enum PkiTrouble {
         got: String,
     },
     /// A validity that ends before it begins, or lies outside of what a certificate can say.
-    #[error(
-        "a certificate cannot be valid from {not_before_s} to {not_after_s} (seconds since 1970)"
-    )]
+    #[error("a certificate cannot be valid from {not_before_s} to {not_after_s} (seconds since 1970)")]
     Validity {
         /// Its beginning.
         not_before_s: u64,
@@ -58,9 +56,7 @@ pub enum PkiTrouble {
     #[error(transparent)]
     Certificate(#[from] UnreadableCertificate),
     /// The key is not the certificate's.
-    #[error(
-        "the certificate is for the key {expected}, the signer has {got}; use the files that belong together"
-    )]
+    #[error("the certificate is for the key {expected}, the signer has {got}; use the files that belong together")]
     KeyMismatch {
         /// The public key in the certificate: SubjectPublicKeyInfo, hexadecimal.
         expected: String,
@@ -118,10 +114,7 @@ impl Validity {
     /// From an hour ago, because clocks differ, for so many days from now.
     #[must_use]
     pub const fn days(now_s: u64, days: u32) -> Self {
-        Self {
-            not_before_s: now_s.saturating_sub(3600),
-            not_after_s: now_s.saturating_add(days as u64 * 86_400),
-        }
+        Self { not_before_s: now_s.saturating_sub(3600), not_after_s: now_s.saturating_add(days as u64 * 86_400) }
     }
 }
 
@@ -149,20 +142,13 @@ impl Authority {
     ///
     /// # Errors
     /// A name or validity that a certificate cannot say, or a key that does not sign.
-    pub fn create(
-        key: Arc<dyn RemoteSigner>,
-        name: &str,
-        validity: Validity,
-    ) -> Result<Self, PkiTrouble> {
+    pub fn create(key: Arc<dyn RemoteSigner>, name: &str, validity: Validity) -> Result<Self, PkiTrouble> {
         let mut params = params(name, &[], validity)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = Key::new(key)?;
         let certificate = params.self_signed(&key).map_err(encoding)?.der().clone();
-        Ok(Self {
-            certificate,
-            issuer: Issuer::new(params, key),
-        })
+        Ok(Self { certificate, issuer: Issuer::new(params, key) })
     }
 
     /// An authority from its certificate (PEM) and its key.
@@ -172,16 +158,12 @@ impl Authority {
     pub fn load(certificate_pem: &str, key: Arc<dyn RemoteSigner>) -> Result<Self, PkiTrouble> {
         let certificate = certificate_from_pem(certificate_pem)?;
         require_key(&certificate, key.as_ref())?;
-        let (_, parsed) =
-            x509_parser::parse_x509_certificate(&certificate).map_err(|_| UnreadableCertificate)?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).map_err(|_| UnreadableCertificate)?;
         if !parsed.is_ca() {
             return Err(PkiTrouble::NotAnAuthority);
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, Key::new(key)?).map_err(encoding)?;
-        Ok(Self {
-            certificate,
-            issuer,
-        })
+        Ok(Self { certificate, issuer })
     }
 
     /// A certificate for both sides of a connection, signed by this authority.
@@ -236,15 +218,9 @@ pub fn self_signed(
 ///
 /// # Errors
 /// A name that a request cannot say, or a key that does not sign.
-pub fn request(
-    signer: Arc<dyn RemoteSigner>,
-    name: &str,
-    sans: &[String],
-) -> Result<String, PkiTrouble> {
+pub fn request(signer: Arc<dyn RemoteSigner>, name: &str, sans: &[String]) -> Result<String, PkiTrouble> {
     let params = named_params(name, sans)?;
-    let request = params
-        .serialize_request(&Key::new(signer)?)
-        .map_err(encoding)?;
+    let request = params.serialize_request(&Key::new(signer)?).map_err(encoding)?;
     request.pem().map_err(encoding)
 }
 
@@ -256,8 +232,7 @@ pub fn request(
 pub fn public_key_of_request(pem: &str) -> Result<[u8; 32], PkiTrouble> {
     let request = rustls_pki_types::CertificateSigningRequestDer::from_pem_slice(pem.as_bytes())
         .map_err(|_| PkiTrouble::Request)?;
-    let (_, parsed) =
-        X509CertificationRequest::from_der(&request).map_err(|_| PkiTrouble::Request)?;
+    let (_, parsed) = X509CertificationRequest::from_der(&request).map_err(|_| PkiTrouble::Request)?;
     parsed.verify_signature().map_err(|_| PkiTrouble::Request)?;
     ed25519_of_spki(parsed.certification_request_info.subject_pki.raw).ok_or(PkiTrouble::Request)
 }
@@ -291,9 +266,7 @@ impl Roots {
         if store.is_empty() {
             return Err(PkiTrouble::NoCertificate);
         }
-        Ok(Self {
-            store: Arc::new(store),
-        })
+        Ok(Self { store: Arc::new(store) })
     }
 
     pub(crate) fn store(&self) -> Arc<RootCertStore> {
@@ -315,14 +288,8 @@ pub fn check_chain(
     let (end_entity, intermediates) = chain.split_first().ok_or(ChainRefusal::Empty)?;
     let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now_s));
     let provider = crate::tls::provider();
-    let server = |source| ChainRefusal::NotTrusted {
-        usage: "a server",
-        source,
-    };
-    let client = |source| ChainRefusal::NotTrusted {
-        usage: "a client",
-        source,
-    };
+    let server = |source| ChainRefusal::NotTrusted { usage: "a server", source };
+    let client = |source| ChainRefusal::NotTrusted { usage: "a client", source };
     let parsed = ParsedCertificate::try_from(end_entity).map_err(server)?;
     verify_server_cert_signed_by_trust_anchor(
         &parsed,
@@ -338,12 +305,9 @@ pub fn check_chain(
         .verify_client_cert(end_entity, intermediates, now)
         .map_err(client)?;
     let Some(name) = name else { return Ok(()) };
-    let other = |source| ChainRefusal::OtherName {
-        expected: name.to_owned(),
-        source,
-    };
-    let server_name = ServerName::try_from(name)
-        .map_err(|_| other(rustls::Error::General("not a DNS name".to_owned())))?;
+    let other = |source| ChainRefusal::OtherName { expected: name.to_owned(), source };
+    let server_name =
+        ServerName::try_from(name).map_err(|_| other(rustls::Error::General("not a DNS name".to_owned())))?;
     rustls::client::verify_server_name(&parsed, &server_name).map_err(other)
 }
 
@@ -387,18 +351,12 @@ fn certificate_from_pem(pem: &str) -> Result<CertificateDer<'static>, PkiTrouble
 }
 
 /// Refuses a signer whose key is not the certificate's.
-pub(crate) fn require_key(
-    certificate: &CertificateDer<'_>,
-    signer: &dyn RemoteSigner,
-) -> Result<(), PkiTrouble> {
+pub(crate) fn require_key(certificate: &CertificateDer<'_>, signer: &dyn RemoteSigner) -> Result<(), PkiTrouble> {
     let parsed = ParsedCertificate::try_from(certificate).map_err(|_| UnreadableCertificate)?;
     let expected = parsed.subject_public_key_info();
     let got = ed25519_spki(&signer.public_key());
     if expected.as_ref() != got {
-        return Err(PkiTrouble::KeyMismatch {
-            expected: hex::encode(expected),
-            got: hex::encode(got),
-        });
+        return Err(PkiTrouble::KeyMismatch { expected: hex::encode(expected), got: hex::encode(got) });
     }
     Ok(())
 }
@@ -407,37 +365,20 @@ fn encoding(source: rcgen::Error) -> PkiTrouble {
     PkiTrouble::Encoding { source }
 }
 
-fn end_entity_params(
-    name: &str,
-    sans: &[String],
-    validity: Validity,
-) -> Result<CertificateParams, PkiTrouble> {
+fn end_entity_params(name: &str, sans: &[String], validity: Validity) -> Result<CertificateParams, PkiTrouble> {
     let mut params = params(name, sans, validity)?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     Ok(params)
 }
 
-fn params(
-    name: &str,
-    sans: &[String],
-    validity: Validity,
-) -> Result<CertificateParams, PkiTrouble> {
+fn params(name: &str, sans: &[String], validity: Validity) -> Result<CertificateParams, PkiTrouble> {
     /// The last second of the year 9999, the last that X.509 can say.
     const END_OF_TIME_S: u64 = 253_402_300_799;
-    let Validity {
-        not_before_s,
-        not_after_s,
-    } = validity;
+    let Validity { not_before_s, not_after_s } = validity;
     if not_before_s > not_after_s || not_after_s > END_OF_TIME_S {
-        return Err(PkiTrouble::Validity {
-            not_before_s,
-            not_after_s,
-        });
+        return Err(PkiTrouble::Validity { not_before_s, not_after_s });
     }
     let mut params = named_params(name, sans)?;
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
@@ -464,9 +405,7 @@ fn named_params(name: &str, sans: &[String]) -> Result<CertificateParams, PkiTro
 }
 
 fn subject_alt_name(text: &str) -> Result<SanType, PkiTrouble> {
-    let refused = || PkiTrouble::Name {
-        got: text.to_owned(),
-    };
+    let refused = || PkiTrouble::Name { got: text.to_owned() };
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(SanType::IpAddress(address));
     }

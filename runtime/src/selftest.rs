@@ -24,9 +24,7 @@ use crate::tls::{self, Identity, TlsTrouble};
 #[derive(Debug, Error)]
 pub enum SelfTestFailure {
     /// The listener let somebody in whom it must not.
-    #[error(
-        "the listener on {address} serves a client with {shown}; it must not go into service like this"
-    )]
+    #[error("the listener on {address} serves a client with {shown}; it must not go into service like this")]
     LetIn {
         /// The listener.
         address: SocketAddr,
@@ -80,10 +78,7 @@ async fn try_door(
     shown: &'static str,
 ) -> Result<(), SelfTestFailure> {
     let config = tls::client_of_anybody(Arc::new(AnyServer), identity)?;
-    let silent = SelfTestFailure::Silent {
-        address,
-        limit_ms: LIMIT.as_millis(),
-    };
+    let silent = SelfTestFailure::Silent { address, limit_ms: LIMIT.as_millis() };
     let answer = tokio::time::timeout(LIMIT, knock(address, config)).await;
     match answer.map_err(|_| silent)? {
         Ok(()) => Err(SelfTestFailure::LetIn { address, shown }),
@@ -99,9 +94,7 @@ async fn knock(address: SocketAddr, config: ClientConfig) -> io::Result<()> {
     let connector = TlsConnector::from(Arc::new(config));
     // In TLS 1.3 this succeeds before the server has seen the certificate: the refusal comes with the first read.
     let mut stream = connector.connect(name, tcp).await?;
-    stream
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
-        .await?;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
     stream.flush().await?;
     let mut first = [0; 1];
     stream.read_exact(&mut first).await.map(drop)
@@ -109,9 +102,7 @@ async fn knock(address: SocketAddr, config: ClientConfig) -> io::Result<()> {
 
 /// Whether the server refused the client's certificate. Any other failure proves nothing.
 fn is_refusal(error: &io::Error) -> bool {
-    let inner = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(
         inner,
         Some(rustls::Error::AlertReceived(
@@ -171,8 +162,6 @@ impl ServerCertVerifier for AnyServer {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        tls::provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        tls::provider().signature_verification_algorithms.supported_schemes()
     }
 }

@@ -98,11 +98,7 @@ impl Listener {
     ///
     /// # Errors
     /// An address that cannot be bound.
-    pub async fn public(
-        address: SocketAddr,
-        identity: &Identity,
-        limits: &Limits,
-    ) -> Result<Self, ListenTrouble> {
+    pub async fn public(address: SocketAddr, identity: &Identity, limits: &Limits) -> Result<Self, ListenTrouble> {
         let config = tls::public_server(identity)?;
         Self::bind(address, config, None, limits).await
     }
@@ -116,13 +112,7 @@ impl Listener {
         let refused = |source| ListenTrouble::Bind { address, source };
         let tcp = TcpListener::bind(address).await.map_err(refused)?;
         let address = tcp.local_addr().map_err(refused)?;
-        Ok(Self {
-            tcp,
-            address,
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-            peers,
-            limits: limits.clone(),
-        })
+        Ok(Self { tcp, address, acceptor: TlsAcceptor::from(Arc::new(config)), peers, limits: limits.clone() })
     }
 
     /// The address, with the port that the operating system chose if 0 was asked for.
@@ -136,11 +126,7 @@ impl Listener {
     pub fn incoming(self, shutdown: &Shutdown) -> Incoming {
         let (ready, receiver) = mpsc::channel(READY_CONNECTIONS_MAX);
         let cut = CancellationToken::new();
-        tokio::spawn(cut_after_grace(
-            shutdown.clone(),
-            self.limits.shutdown_grace,
-            cut.clone(),
-        ));
+        tokio::spawn(cut_after_grace(shutdown.clone(), self.limits.shutdown_grace, cut.clone()));
         tokio::spawn(self.accept_loop(ready, shutdown.clone(), cut));
         Incoming { receiver }
     }
@@ -227,12 +213,7 @@ impl Door {
     }
 
     /// One handshake, and the connection handed on if it is good.
-    async fn greet(
-        self: Arc<Self>,
-        tcp: TcpStream,
-        remote: SocketAddr,
-        handshaking: OwnedSemaphorePermit,
-    ) {
+    async fn greet(self: Arc<Self>, tcp: TcpStream, remote: SocketAddr, handshaking: OwnedSemaphorePermit) {
         let limit = self.limits.handshake_timeout;
         let stream = match timeout(limit, self.handshake(tcp)).await {
             Ok(Ok(stream)) => stream,
@@ -271,10 +252,7 @@ impl Door {
         tcp.set_nodelay(true)?;
         let stream = self.acceptor.accept(tcp).await?;
         if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the client does not speak HTTP/2 (no ALPN h2)",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the client does not speak HTTP/2 (no ALPN h2)"));
         }
         Ok(stream)
     }

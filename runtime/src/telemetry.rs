@@ -9,9 +9,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Error)]
 pub enum TelemetryTrouble {
     /// The filter cannot be read.
-    #[error(
-        "the log level {got:?} cannot be read; write a level such as `info`, or `info,h2=warn`"
-    )]
+    #[error("the log level {got:?} cannot be read; write a level such as `info`, or `info,h2=warn`")]
     Level {
         /// What was asked for.
         got: String,
@@ -31,19 +29,13 @@ pub enum TelemetryTrouble {
 /// # Errors
 /// A filter that cannot be read, or a second call.
 pub fn init(json: bool, level: &str) -> Result<(), TelemetryTrouble> {
-    let filter = EnvFilter::try_new(level).map_err(|source| TelemetryTrouble::Level {
-        got: level.to_owned(),
-        source,
-    })?;
+    let filter =
+        EnvFilter::try_new(level).map_err(|source| TelemetryTrouble::Level { got: level.to_owned(), source })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(!json && std::io::stderr().is_terminal());
-    let started = if json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        builder.try_init()
-    };
+    let started = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     started.map_err(|_| TelemetryTrouble::AlreadyStarted)?;
     let default_hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

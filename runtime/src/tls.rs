@@ -69,10 +69,7 @@ impl Identity {
     ///
     /// # Errors
     /// An empty chain, a certificate for another key, or a signer that does not sign.
-    pub fn new(
-        chain: Vec<CertificateDer<'static>>,
-        signer: Arc<dyn RemoteSigner>,
-    ) -> Result<Self, TlsTrouble> {
+    pub fn new(chain: Vec<CertificateDer<'static>>, signer: Arc<dyn RemoteSigner>) -> Result<Self, TlsTrouble> {
         let end_entity = chain.first().ok_or(PkiTrouble::NoCertificate)?;
         pki::require_key(end_entity, signer.as_ref())?;
         try_signer(signer.as_ref())?;
@@ -86,20 +83,16 @@ impl Identity {
     /// Texts that cannot be read, or that do not belong together.
     pub fn from_pem(chain_pem: &str, key_pem: &str) -> Result<Self, TlsTrouble> {
         let chain = pki::chain_from_pem(chain_pem)?;
-        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
-            .map_err(|_| TlsTrouble::NoPrivateKey)?;
-        let certified = CertifiedKey::from_der(chain, key, &provider())
-            .map_err(|source| TlsTrouble::Unusable { source })?;
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| TlsTrouble::NoPrivateKey)?;
+        let certified =
+            CertifiedKey::from_der(chain, key, &provider()).map_err(|source| TlsTrouble::Unusable { source })?;
         Self::from_certified(certified)
     }
 
     fn from_certified(certified: CertifiedKey) -> Result<Self, TlsTrouble> {
         let end_entity = certified.cert.first().ok_or(PkiTrouble::NoCertificate)?;
         let pin = SpkiPin::of_certificate(end_entity)?;
-        Ok(Self {
-            certified: Arc::new(certified),
-            pin,
-        })
+        Ok(Self { certified: Arc::new(certified), pin })
     }
 
     /// The pin by which others know this process.
@@ -130,18 +123,12 @@ impl fmt::Debug for Identity {
 ///
 /// # Errors
 /// Roots that cannot be used.
-pub fn internal_server(
-    identity: &Identity,
-    peers: &Peers,
-    roots: Option<&Roots>,
-) -> Result<ServerConfig, TlsTrouble> {
+pub fn internal_server(identity: &Identity, peers: &Peers, roots: Option<&Roots>) -> Result<ServerConfig, TlsTrouble> {
     let verifier = verify::PinnedClients::new(peers.clone(), roots)?;
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(|source| TlsTrouble::Unusable { source })?;
-    let config = builder
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(identity.resolver());
+    let config = builder.with_client_cert_verifier(Arc::new(verifier)).with_cert_resolver(identity.resolver());
     Ok(harden_server(config))
 }
 
@@ -153,9 +140,7 @@ pub fn public_server(identity: &Identity) -> Result<ServerConfig, TlsTrouble> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(|source| TlsTrouble::Unusable { source })?;
-    let config = builder
-        .with_no_client_auth()
-        .with_cert_resolver(identity.resolver());
+    let config = builder.with_no_client_auth().with_cert_resolver(identity.resolver());
     Ok(harden_server(config))
 }
 

@@ -51,11 +51,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) const fn new(
-        remote: SocketAddr,
-        pin: Option<SpkiPin>,
-        peers: Option<Peers>,
-    ) -> Self {
+    pub(crate) const fn new(remote: SocketAddr, pin: Option<SpkiPin>, peers: Option<Peers>) -> Self {
         Self { remote, pin, peers }
     }
 

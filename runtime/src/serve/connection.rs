@@ -50,19 +50,13 @@ impl TlsConnection {
     /// Ready with an error once the connection has been silent for too long, or is to be cut.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         if self.cut.as_mut().poll(context).is_ready() {
-            return Poll::Ready(io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                "the process shuts down",
-            ));
+            return Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, "the process shuts down"));
         }
         // The alarm is not moved at each read, only when it rings: reads are many, rings are few.
         while self.alarm.as_mut().poll(context).is_ready() {
             let due = self.last_read + self.idle_timeout;
             if Instant::now() >= due {
-                return Poll::Ready(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the connection was silent for too long",
-                ));
+                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the connection was silent for too long"));
             }
             self.alarm.as_mut().reset(due);
         }
@@ -96,11 +90,7 @@ impl AsyncRead for TlsConnection {
 }
 
 impl AsyncWrite for TlsConnection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

@@ -62,10 +62,7 @@ impl Peer {
     /// A peer with this name and role.
     #[must_use]
     pub fn new(id: impl Into<PeerId>, role: impl Into<Role>) -> Self {
-        Self {
-            id: id.into(),
-            role: role.into(),
-        }
+        Self { id: id.into(), role: role.into() }
     }
 }
 
@@ -73,9 +70,7 @@ impl Peer {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DuplicateIdentity {
     /// One key, two names.
-    #[error(
-        "the key {pin} is pinned for {first} and for {second}; every peer needs a key of its own"
-    )]
+    #[error("the key {pin} is pinned for {first} and for {second}; every peer needs a key of its own")]
     Pin {
         /// The key.
         pin: SpkiPin,
@@ -110,23 +105,16 @@ impl Peers {
     ///
     /// # Errors
     /// A key or a name that is there twice.
-    pub fn new(
-        peers: impl IntoIterator<Item = (SpkiPin, Peer)>,
-    ) -> Result<Self, DuplicateIdentity> {
+    pub fn new(peers: impl IntoIterator<Item = (SpkiPin, Peer)>) -> Result<Self, DuplicateIdentity> {
         let map = bijective(peers)?;
-        Ok(Self {
-            current: Arc::new(RwLock::new(Arc::new(map))),
-        })
+        Ok(Self { current: Arc::new(RwLock::new(Arc::new(map))) })
     }
 
     /// Puts these in the place of all before. On an error nothing changes.
     ///
     /// # Errors
     /// A key or a name that is there twice.
-    pub fn replace(
-        &self,
-        peers: impl IntoIterator<Item = (SpkiPin, Peer)>,
-    ) -> Result<(), DuplicateIdentity> {
+    pub fn replace(&self, peers: impl IntoIterator<Item = (SpkiPin, Peer)>) -> Result<(), DuplicateIdentity> {
         let map = Arc::new(bijective(peers)?);
         // A poisoned lock still holds a whole map: the only thing done under it is this assignment.
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = map;
@@ -143,9 +131,7 @@ impl Peers {
     #[must_use]
     pub fn pin_of(&self, id: &PeerId) -> Option<SpkiPin> {
         let map = self.snapshot();
-        map.iter()
-            .find(|(_, peer)| peer.id == *id)
-            .map(|(pin, _)| *pin)
+        map.iter().find(|(_, peer)| peer.id == *id).map(|(pin, _)| *pin)
     }
 
     /// All of them, now.
@@ -162,10 +148,7 @@ impl Peers {
 
 impl fmt::Debug for Peers {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_map()
-            .entries(self.snapshot().iter())
-            .finish()
+        formatter.debug_map().entries(self.snapshot().iter()).finish()
     }
 }
 
@@ -174,11 +157,7 @@ fn bijective(peers: impl IntoIterator<Item = (SpkiPin, Peer)>) -> Result<Map, Du
     let mut ids = BTreeSet::new();
     for (pin, peer) in peers {
         if let Some(first) = map.get(&pin) {
-            return Err(DuplicateIdentity::Pin {
-                pin,
-                first: first.id.clone(),
-                second: peer.id,
-            });
+            return Err(DuplicateIdentity::Pin { pin, first: first.id.clone(), second: peer.id });
         }
         if !ids.insert(peer.id.clone()) {
             let first = map.iter().find(|(_, known)| known.id == peer.id);
@@ -203,46 +182,22 @@ mod tests {
 
     #[test]
     fn one_key_for_two_peers_is_refused() {
-        let refusal = Peers::new([
-            (pin(1), Peer::new("a", "shard")),
-            (pin(1), Peer::new("b", "shard")),
-        ])
-        .unwrap_err();
-        assert_eq!(
-            refusal,
-            DuplicateIdentity::Pin {
-                pin: pin(1),
-                first: "a".into(),
-                second: "b".into()
-            }
-        );
+        let refusal = Peers::new([(pin(1), Peer::new("a", "shard")), (pin(1), Peer::new("b", "shard"))]).unwrap_err();
+        assert_eq!(refusal, DuplicateIdentity::Pin { pin: pin(1), first: "a".into(), second: "b".into() });
     }
 
     #[test]
     fn two_keys_for_one_peer_are_refused_even_with_two_roles() {
-        let refusal = Peers::new([
-            (pin(1), Peer::new("a", "shard")),
-            (pin(2), Peer::new("a", "official")),
-        ])
-        .unwrap_err();
-        assert_eq!(
-            refusal,
-            DuplicateIdentity::Id {
-                id: "a".into(),
-                first: pin(1),
-                second: pin(2)
-            }
-        );
+        let refusal =
+            Peers::new([(pin(1), Peer::new("a", "shard")), (pin(2), Peer::new("a", "official"))]).unwrap_err();
+        assert_eq!(refusal, DuplicateIdentity::Id { id: "a".into(), first: pin(1), second: pin(2) });
     }
 
     #[test]
     fn a_refused_replacement_changes_nothing_and_a_good_one_reaches_every_clone() {
         let peers = Peers::new([(pin(1), Peer::new("a", "shard"))]).unwrap();
         let clone = peers.clone();
-        let twice = [
-            (pin(2), Peer::new("a", "shard")),
-            (pin(2), Peer::new("b", "shard")),
-        ];
+        let twice = [(pin(2), Peer::new("a", "shard")), (pin(2), Peer::new("b", "shard"))];
         assert!(peers.replace(twice).is_err());
         assert_eq!(clone.pin_of(&"a".into()), Some(pin(1)));
         peers.replace([(pin(3), Peer::new("a", "shard"))]).unwrap();

@@ -9,8 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError,
-    PeerIncompatible, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, SignatureScheme,
 };
 
 use super::{Peers, TlsTrouble, Trust, provider};
@@ -30,9 +29,7 @@ pub enum IdentityRefusal {
         got: SpkiPin,
     },
     /// The server has another key.
-    #[error(
-        "the server has the key {got}, expected {expected}; it is another one, or its pin is out of date"
-    )]
+    #[error("the server has the key {got}, expected {expected}; it is another one, or its pin is out of date")]
     WrongPin {
         /// The pin that was meant.
         expected: SpkiPin,
@@ -40,9 +37,7 @@ pub enum IdentityRefusal {
         got: SpkiPin,
     },
     /// Its time has not come.
-    #[error(
-        "the certificate is valid from {not_before_s}, now is {now_s} (seconds since 1970); check the clocks"
-    )]
+    #[error("the certificate is valid from {not_before_s}, now is {now_s} (seconds since 1970); check the clocks")]
     NotYetValid {
         /// Its first second.
         not_before_s: i64,
@@ -88,11 +83,7 @@ impl PinnedClients {
             ),
             None => None,
         };
-        Ok(Self {
-            peers,
-            chain,
-            algorithms,
-        })
+        Ok(Self { peers, chain, algorithms })
     }
 }
 
@@ -200,10 +191,9 @@ impl ServerCertVerifier for PinnedServer {
 /// The verifier for a way of knowing the server.
 pub(super) fn server_verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, TlsTrouble> {
     match trust {
-        Trust::Pin(expected) => Ok(Arc::new(PinnedServer {
-            expected: *expected,
-            algorithms: provider().signature_verification_algorithms,
-        })),
+        Trust::Pin(expected) => {
+            Ok(Arc::new(PinnedServer { expected: *expected, algorithms: provider().signature_verification_algorithms }))
+        }
         Trust::Roots(roots) => {
             let built = WebPkiServerVerifier::builder_with_provider(roots.store(), provider())
                 .build()
@@ -215,8 +205,7 @@ pub(super) fn server_verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifie
 
 /// The dates, which nobody else looks at when there is no authority.
 fn check_dates(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), IdentityRefusal> {
-    let (rest, parsed) = x509_parser::parse_x509_certificate(certificate)
-        .map_err(|_| IdentityRefusal::Unreadable)?;
+    let (rest, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|_| IdentityRefusal::Unreadable)?;
     if !rest.is_empty() {
         return Err(IdentityRefusal::Unreadable);
     }
@@ -226,10 +215,7 @@ fn check_dates(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Id
     let not_before_s = validity.not_before.timestamp();
     let not_after_s = validity.not_after.timestamp();
     if now_signed < not_before_s {
-        return Err(IdentityRefusal::NotYetValid {
-            not_before_s,
-            now_s,
-        });
+        return Err(IdentityRefusal::NotYetValid { not_before_s, now_s });
     }
     if now_signed > not_after_s {
         return Err(IdentityRefusal::Expired { not_after_s, now_s });
