@@ -15,6 +15,7 @@ pub mod authorise;
 pub mod backoff;
 pub mod clock;
 pub mod connect;
+pub mod detached;
 pub mod entropy;
 pub mod files;
 pub mod key;

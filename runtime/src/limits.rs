@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use tonic::transport::{Endpoint, Server};
+use tower::layer::util::{Identity, Stack};
+
+mod budget;
+
+pub use budget::{Budget, Budgeted, Holding};
 
 /// Bounds for a listener and for the connections that a process makes. [`Limits::default`] says what they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +17,9 @@ pub struct Limits {
     pub message_in_bytes_max: usize,
     /// Largest message that a server sends, in bytes. Default 8 MiB. Applied by [`crate::with_message_limits!`].
     pub message_out_bytes_max: usize,
+    /// Request bytes that a server holds at a time, over all calls of all connections; a call that would exceed it is
+    /// answered `RESOURCE_EXHAUSTED` ("TRY_LATER"). Default 128 MiB.
+    pub request_bytes_in_flight_max: usize,
     /// Connections of one listener at a time; more are closed at once, the caller comes back. Default 1,024.
     pub connections_max: usize,
     /// TLS handshakes of one listener at a time: strangers can take these places only, and only for
@@ -49,6 +57,7 @@ impl Default for Limits {
         Self {
             message_in_bytes_max: 8 * 1024 * 1024,
             message_out_bytes_max: 8 * 1024 * 1024,
+            request_bytes_in_flight_max: 128 * 1024 * 1024,
             connections_max: 1024,
             handshakes_max: 128,
             handshake_timeout: Duration::from_secs(5),
@@ -70,7 +79,7 @@ impl Default for Limits {
 impl Limits {
     /// A server with these bounds. Message sizes belong to each service: [`crate::with_message_limits!`].
     #[must_use]
-    pub fn server(&self) -> Server {
+    pub fn server(&self) -> Server<Stack<Budget, Identity>> {
         Server::builder()
             .accept_http1(false)
             .max_concurrent_streams(self.streams_per_connection_max)
@@ -82,6 +91,7 @@ impl Limits {
             .http2_keepalive_interval(Some(self.keepalive_interval))
             .http2_keepalive_timeout(Some(self.keepalive_timeout))
             .timeout(self.request_timeout)
+            .layer(Budget::new(self.request_bytes_in_flight_max, self.message_in_bytes_max))
     }
 
     /// A client's endpoint with these bounds.

@@ -1,5 +1,6 @@
 //! What a process says about itself, on standard error.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
 
 use thiserror::Error;
@@ -24,7 +25,7 @@ pub enum TelemetryTrouble {
 /// Starts logging to standard error: for people, or one JSON object per line.
 ///
 /// `level` is a filter such as `info` or `info,coordinator=debug`; no environment variable changes it. Panics are
-/// logged too, so that a panic inside a task leaves a line where the operator looks.
+/// logged in the same form, so that a panic inside a task leaves a line where the operator looks.
 ///
 /// # Errors
 /// A filter that cannot be read, or a second call.
@@ -37,11 +38,12 @@ pub fn init(json: bool, level: &str) -> Result<(), TelemetryTrouble> {
         .with_ansi(!json && std::io::stderr().is_terminal());
     let started = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     started.map_err(|_| TelemetryTrouble::AlreadyStarted)?;
-    let default_hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
+    std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
-        tracing::error!(place, "panic: this is a defect, please report it");
-        default_hook(panic);
+        let message = panic.payload_as_str().unwrap_or_default();
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        tracing::error!(place, panic = message, backtrace, "panic: this is a defect, please report it");
     }));
     Ok(())
 }

@@ -6,4 +6,5 @@ mod authorise;
 mod flood;
 mod handshake;
 mod limits;
+mod process;
 mod support;
