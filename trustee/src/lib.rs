@@ -1,1 +1,3 @@
 //! A keeper of one share of an election key.
+
+pub mod keystore;
