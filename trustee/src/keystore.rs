@@ -73,12 +73,8 @@ pub trait Keystore: Send {
     ///
     /// # Errors
     /// [`KeystoreError::TooLong`], [`KeystoreError::ContextEmpty`], [`KeystoreError::Unavailable`].
-    fn seal(
-        &mut self,
-        context: &[u8],
-        plaintext: &[u8],
-        rng: &mut dyn CryptoRngCore,
-    ) -> Result<Vec<u8>, KeystoreError>;
+    fn seal(&mut self, context: &[u8], plaintext: &[u8], rng: &mut dyn CryptoRngCore)
+    -> Result<Vec<u8>, KeystoreError>;
 
     /// Opens what [`Keystore::seal`] made.
     ///
@@ -185,16 +181,10 @@ pub struct ExpectedKeys {
 impl ExpectedKeys {
     /// Refuses keys other than the pinned ones: the wrong slot, token or file was opened.
     fn check(&self, identity: [u8; 32], tls: [u8; 32]) -> Result<(), KeystoreError> {
-        for (role, expected, got) in
-            [(KeyRole::Identity, self.identity, identity), (KeyRole::Tls, self.tls, tls)]
-        {
+        for (role, expected, got) in [(KeyRole::Identity, self.identity, identity), (KeyRole::Tls, self.tls, tls)] {
             match expected {
                 Some(expected) if expected != got => {
-                    return Err(KeystoreError::WrongKey {
-                        role,
-                        expected: PublicKey(expected),
-                        got: PublicKey(got),
-                    });
+                    return Err(KeystoreError::WrongKey { role, expected: PublicKey(expected), got: PublicKey(got) });
                 }
                 _ => {}
             }
@@ -209,12 +199,7 @@ const PROBE_CONTEXT: &[u8] = b"conclave keystore health check";
 
 /// Lets a signature out only if it holds: one made by a failing device can give the key away, and one made by
 /// another key would be laid at this trustee's door.
-fn verified(
-    role: KeyRole,
-    public: &[u8; 32],
-    message: &[u8],
-    signature: &[u8],
-) -> Result<[u8; 64], KeystoreError> {
+fn verified(role: KeyRole, public: &[u8; 32], message: &[u8], signature: &[u8]) -> Result<[u8; 64], KeystoreError> {
     let faulty = || KeystoreError::SignatureFaulty { role };
     let bytes: [u8; 64] = signature.try_into().map_err(|_| faulty())?;
     let key = VerifyingKey::from_bytes(public).map_err(|_| faulty())?;

@@ -333,9 +333,7 @@ impl fmt::Display for PolicyFlaw {
             }
             PolicyFlaw::Unreported { name } => write!(f, "the token does not report {name}"),
             PolicyFlaw::WrongType => f.write_str("it is a key of another type or size"),
-            PolicyFlaw::PublicKeyMalformed => {
-                f.write_str("its public half is not an Ed25519 public key")
-            }
+            PolicyFlaw::PublicKeyMalformed => f.write_str("its public half is not an Ed25519 public key"),
         }
     }
 }

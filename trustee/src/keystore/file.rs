@@ -92,8 +92,7 @@ impl PassphraseCost {
             max: 1024 * 1024,
             got: self.memory_kib,
         };
-        let params =
-            Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(|_| out_of_range())?;
+        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(|_| out_of_range())?;
         let mut key = Zeroizing::new([0_u8; 32]);
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(passphrase.expose().as_bytes(), salt, key.as_mut_slice())
@@ -174,12 +173,17 @@ pub fn open(path: &Path, passphrase: &Secret, expected: &ExpectedKeys) -> Result
 
 impl FileKeystore {
     fn from_keys(keys: &[u8; KEYS_BYTES], cost: PassphraseCost) -> Self {
-        let mut parts = [const { Zeroizing::new([0_u8; 32]) }; 3];
+        let mut parts = Zeroizing::new([[0_u8; 32]; 3]);
         for (part, chunk) in parts.iter_mut().zip(keys.chunks_exact(32)) {
             part.copy_from_slice(chunk);
         }
-        let [identity, tls, seal] = parts;
-        Self { identity: SigningKey::from_bytes(&identity), tls: SigningKey::from_bytes(&tls), seal, cost }
+        let [identity, tls, seal] = &*parts;
+        Self {
+            identity: SigningKey::from_bytes(identity),
+            tls: SigningKey::from_bytes(tls),
+            seal: Zeroizing::new(*seal),
+            cost,
+        }
     }
 
     /// What a guess at this file's passphrase costs. The daemon warns of anything below the standard.
@@ -266,11 +270,7 @@ struct Header {
     iv: [u8; IV_BYTES],
 }
 
-fn encode(
-    keys: &Zeroizing<[u8; KEYS_BYTES]>,
-    passphrase: &Secret,
-    header: Header,
-) -> Result<Vec<u8>, KeystoreError> {
+fn encode(keys: &Zeroizing<[u8; KEYS_BYTES]>, passphrase: &Secret, header: Header) -> Result<Vec<u8>, KeystoreError> {
     let Header { cost, salt, iv } = header;
     let mut image = Vec::with_capacity(FILE_BYTES);
     image.extend_from_slice(MAGIC);
@@ -346,12 +346,8 @@ fn write_new(path: &Path, image: &[u8]) -> Result<(), KeystoreError> {
         Err(source) if source.kind() != ErrorKind::NotFound => return Err(trouble("clear the draft of")(source)),
         _ => {}
     }
-    let mut draft = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft_path)
-        .map_err(trouble("create"))?;
+    let mut draft =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft_path).map_err(trouble("create"))?;
     draft.write_all(image).and_then(|()| draft.sync_all()).map_err(trouble("write"))?;
     // Unlike a rename, a link fails where a file is already.
     let linked = std::fs::hard_link(&draft_path, path);

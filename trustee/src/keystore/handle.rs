@@ -278,12 +278,7 @@ impl KeystoreHandle {
     }
 }
 
-fn enqueue(
-    queue: &SyncSender<Job>,
-    limits: HandleLimits,
-    request: Request,
-    reply: Reply,
-) -> Result<(), KeystoreError> {
+fn enqueue(queue: &SyncSender<Job>, limits: HandleLimits, request: Request, reply: Reply) -> Result<(), KeystoreError> {
     let now = Instant::now();
     let expires = now.checked_add(limits.deadline).unwrap_or(now);
     queue.try_send(Job { request, expires, reply }).map_err(|refused| match refused {

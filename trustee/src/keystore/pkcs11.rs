@@ -132,7 +132,7 @@ fn prepare(config: &TokenConfig) -> Result<(Arc<Module>, AuthPin), KeystoreError
     Ok((module, AuthPin::from(pin.expose().to_owned())))
 }
 
-/// A trustee's keys in a token. Not `Debug`-leaky: it shows the token, never the PIN.
+/// A trustee's keys in a token. Its `Debug` shows the token, never the PIN.
 pub struct TokenKeystore {
     module: Arc<Module>,
     facts: TokenFacts,
@@ -328,9 +328,8 @@ impl Connection {
         let failed = |source| KeystoreError::Token { operation: Operation::Seal, source };
         let params = GcmParams::new(&mut iv, context, TAG_BITS.into()).map_err(failed)?;
         let mechanism = Mechanism::AesGcm(params);
-        let ciphertext = self
-            .live
-            .with(|session| session.encrypt(&mechanism, self.keys.seal, plaintext).map_err(failed))?;
+        let ciphertext =
+            self.live.with(|session| session.encrypt(&mechanism, self.keys.seal, plaintext).map_err(failed))?;
         // Some tokens insist on an IV of their own and write it over ours.
         let iv = if let Mechanism::AesGcm(mut params) = mechanism { params.iv().to_vec() } else { Vec::new() };
         let mut sealed = Vec::with_capacity(plaintext.len().saturating_add(SEAL_OVERHEAD_BYTES));
@@ -347,12 +346,9 @@ impl Connection {
         ciphertext: &[u8],
         iv: [u8; IV_BYTES],
     ) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
-        let unclear = match self.open_once(context, ciphertext, iv) {
-            Err(error) if may_be_wrong_tag(&error) => error,
+        match self.open_once(context, ciphertext, iv) {
+            Err(error) if may_be_wrong_tag(&error) => self.prove_seal()?,
             settled => return settled,
-        };
-        if self.prove_seal().is_err() {
-            return Err(unclear);
         }
         match self.open_once(context, ciphertext, iv) {
             Err(error) if may_be_wrong_tag(&error) => Err(KeystoreError::SealBroken),
@@ -369,9 +365,8 @@ impl Connection {
         let failed = |source| KeystoreError::Token { operation: Operation::Unseal, source };
         let params = GcmParams::new(&mut iv, context, TAG_BITS.into()).map_err(failed)?;
         let mechanism = Mechanism::AesGcm(params);
-        self.live.with(|session| {
-            session.decrypt(&mechanism, self.keys.seal, ciphertext).map(Zeroizing::new).map_err(failed)
-        })
+        self.live
+            .with(|session| session.decrypt(&mechanism, self.keys.seal, ciphertext).map(Zeroizing::new).map_err(failed))
     }
 
     fn prove_seal(&self) -> Result<(), KeystoreError> {
@@ -438,9 +433,9 @@ fn may_be_wrong_tag(error: &KeystoreError) -> bool {
 /// open a session and show no keys: that is a loss too.
 fn is_loss(error: &KeystoreError) -> bool {
     match error {
-        KeystoreError::TokenNotFound { .. }
-        | KeystoreError::KeyMissing { .. }
-        | KeystoreError::ModuleRestarting => true,
+        KeystoreError::TokenNotFound { .. } | KeystoreError::KeyMissing { .. } | KeystoreError::ModuleRestarting => {
+            true
+        }
         KeystoreError::Token { source: LibraryError::Pkcs11(code, _), .. } => matches!(
             code,
             RvError::SessionHandleInvalid

@@ -85,10 +85,7 @@ impl SecretSource {
             && !line.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0));
         match core::str::from_utf8(line) {
             Ok(text) if usable => Ok(Secret::new(text.to_owned())),
-            _ => Err(KeystoreError::SecretUnusable {
-                source_name: self.to_string(),
-                max: SECRET_BYTES_MAX,
-            }),
+            _ => Err(KeystoreError::SecretUnusable { source_name: self.to_string(), max: SECRET_BYTES_MAX }),
         }
     }
 }
@@ -104,9 +101,8 @@ impl fmt::Display for SecretSource {
 
 /// Refuses a regular file that its group or the world may touch. A pipe has no such bits worth reading.
 pub(super) fn refuse_exposed(path: &Path, file: &File) -> Result<(), KeystoreError> {
-    let metadata = file
-        .metadata()
-        .map_err(|source| KeystoreError::File { action: "inspect", path: path.to_owned(), source })?;
+    let metadata =
+        file.metadata().map_err(|source| KeystoreError::File { action: "inspect", path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
     if !metadata.file_type().is_fifo() && mode & 0o077 != 0 {
         return Err(KeystoreError::Exposed { path: path.to_owned(), mode });

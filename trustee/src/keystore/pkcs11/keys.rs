@@ -91,6 +91,7 @@ fn generate_pair_on(
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
         Attribute::Sign(true),
+        Attribute::SignRecover(false),
         Attribute::Decrypt(false),
         Attribute::Unwrap(false),
         Attribute::Derive(false),
@@ -140,12 +141,7 @@ pub(super) fn find(session: &Session, token: &str) -> Result<KeySet, KeystoreErr
     })
 }
 
-fn only(
-    session: &Session,
-    role: KeyRole,
-    class: ObjectClass,
-    token: &str,
-) -> Result<ObjectHandle, KeystoreError> {
+fn only(session: &Session, role: KeyRole, class: ObjectClass, token: &str) -> Result<ObjectHandle, KeystoreError> {
     let mut found = labelled(session, role, Some(class))?;
     let count = found.len();
     match found.pop() {
@@ -155,11 +151,7 @@ fn only(
     }
 }
 
-fn labelled(
-    session: &Session,
-    role: KeyRole,
-    class: Option<ObjectClass>,
-) -> Result<Vec<ObjectHandle>, KeystoreError> {
+fn labelled(session: &Session, role: KeyRole, class: Option<ObjectClass>) -> Result<Vec<ObjectHandle>, KeystoreError> {
     let mut template = vec![Attribute::Token(true), Attribute::Label(role.label().as_bytes().to_vec())];
     template.extend(class.map(Attribute::Class));
     session.find_objects(&template).map_err(find_failed)
@@ -181,6 +173,7 @@ const fn must_if_known(attribute: AttributeType, name: &'static str, expected: b
     Demand { attribute, name, expected, silence: true }
 }
 
+// SoftHSM makes keys with CKA_SIGN_RECOVER unless told not to.
 // CKA_MODIFIABLE is false so that wrapping or decrypting cannot be switched on later by whoever learns the PIN.
 const SIGNING_DEMANDS: &[Demand] = &[
     must(AttributeType::Private, "CKA_PRIVATE", true),
@@ -273,9 +266,8 @@ fn check_seal_length(session: &Session, key: ObjectHandle) -> Result<(), Keystor
 
 fn public_half(session: &Session, role: KeyRole, token: &str) -> Result<[u8; 32], KeystoreError> {
     let key = only(session, role, ObjectClass::PUBLIC_KEY, token)?;
-    let answer = session
-        .get_attributes(key, &[AttributeType::EcParams, AttributeType::EcPoint])
-        .map_err(find_failed)?;
+    let answer =
+        session.get_attributes(key, &[AttributeType::EcParams, AttributeType::EcPoint]).map_err(find_failed)?;
     let mut curve_known = false;
     let mut public = None;
     for attribute in answer {

@@ -60,10 +60,7 @@ fn initialise(library: &Pkcs11) -> Result<(), LibraryError> {
 impl Module {
     /// The library, and the gate held open for as long as the guard lives. With `generation`, only if there was no
     /// re-start since.
-    pub(super) fn enter(
-        &self,
-        generation: Option<u64>,
-    ) -> Result<(&Pkcs11, RwLockReadGuard<'_, Gate>), KeystoreError> {
+    pub(super) fn enter(&self, generation: Option<u64>) -> Result<(&Pkcs11, RwLockReadGuard<'_, Gate>), KeystoreError> {
         let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let current = generation.is_none_or(|generation| generation == gate.generation);
         if current && gate.initialised { Ok((&self.library, gate)) } else { Err(KeystoreError::ModuleRestarting) }

@@ -48,10 +48,7 @@ impl Live {
     }
 
     /// Runs one call or a few on the working session, while no re-start can happen.
-    pub(super) fn with<T>(
-        &self,
-        act: impl FnOnce(&Session) -> Result<T, KeystoreError>,
-    ) -> Result<T, KeystoreError> {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&Session) -> Result<T, KeystoreError>) -> Result<T, KeystoreError> {
         let (_, _open) = self.module.enter(Some(self.generation))?;
         match &self.work {
             Some(session) => act(session),
