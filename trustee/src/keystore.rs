@@ -21,6 +21,7 @@ pub mod file;
 mod handle;
 pub mod pkcs11;
 mod secret;
+mod tls;
 
 use core::fmt;
 
@@ -31,6 +32,7 @@ use zeroize::Zeroizing;
 pub use error::{Damage, KeystoreError, Operation, PinTries, PolicyFlaw};
 pub use handle::{HandleLimits, KeystoreHandle};
 pub use secret::{Secret, SecretSource};
+pub use tls::TlsSigner;
 
 /// Longest message that is signed, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;

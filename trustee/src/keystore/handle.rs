@@ -35,6 +35,7 @@ impl Default for HandleLimits {
 #[derive(Clone)]
 pub struct KeystoreHandle {
     shared: Arc<Shared>,
+    deadline: Duration,
 }
 
 struct Shared {
@@ -45,7 +46,7 @@ struct Shared {
 }
 
 enum Place {
-    Thread { queue: SyncSender<Job>, limits: HandleLimits },
+    Thread { queue: SyncSender<Job>, waiting_max: usize },
     Caller(Mutex<Desk>),
 }
 
@@ -74,7 +75,9 @@ type Outcome = Result<Answer, KeystoreError>;
 
 struct Job {
     request: Request,
-    expires: Instant,
+    deadline: Duration,
+    /// Nothing if that is beyond all clocks.
+    expires: Option<Instant>,
     reply: Reply,
 }
 
@@ -107,25 +110,25 @@ impl KeystoreHandle {
             kind: desk.keystore.describe(),
             identity_public: desk.keystore.identity_public(),
             tls_public: desk.keystore.tls_public(),
-            place: Place::Thread { queue, limits },
+            place: Place::Thread { queue, waiting_max: limits.waiting_max },
         };
         let mut desk = Desk { keystore, rng };
         let shared = Arc::new(handle(&desk));
         std::thread::Builder::new()
             .name("keystore".to_owned())
             .spawn(move || {
-                for Job { request, expires, reply } in jobs {
+                for Job { request, deadline, expires, reply } in jobs {
                     // Nobody waits any more: a token that was away must not work off a queue of stale wishes.
-                    if Instant::now() >= expires {
+                    if expires.is_some_and(|expires| Instant::now() >= expires) {
                         let operation = request.operation();
-                        reply.send(Err(KeystoreError::TimedOut { operation, after: limits.deadline }));
+                        reply.send(Err(KeystoreError::TimedOut { operation, after: deadline }));
                     } else if reply.is_wanted() {
                         reply.send(desk.perform(request));
                     }
                 }
             })
             .map_err(|_| KeystoreError::Stopped)?;
-        Ok(Self { shared })
+        Ok(Self { shared, deadline: limits.deadline })
     }
 
     /// Does every call on the caller's own thread, with no deadline. For simulation, where time is not real and
@@ -139,7 +142,14 @@ impl KeystoreHandle {
                 tls_public: keystore.tls_public(),
                 place: Place::Caller(Mutex::new(Desk { keystore, rng })),
             }),
+            deadline: Duration::MAX,
         }
+    }
+
+    /// The same keystore, for callers that wait for another time.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { shared: Arc::clone(&self.shared), deadline }
     }
 
     /// Where the keys are.
@@ -245,13 +255,13 @@ impl KeystoreHandle {
         let operation = request.operation();
         match &self.shared.place {
             Place::Caller(desk) => desk.lock().unwrap_or_else(PoisonError::into_inner).perform(request),
-            Place::Thread { queue, limits } => {
+            Place::Thread { queue, waiting_max } => {
                 let (reply, answer) = oneshot::channel();
-                enqueue(queue, *limits, request, Reply::Task(reply))?;
-                match tokio::time::timeout(limits.deadline, answer).await {
+                enqueue(queue, *waiting_max, self.deadline, request, Reply::Task(reply))?;
+                match tokio::time::timeout(self.deadline, answer).await {
                     Ok(Ok(outcome)) => outcome,
                     Ok(Err(_)) => Err(KeystoreError::Stopped),
-                    Err(_) => Err(KeystoreError::TimedOut { operation, after: limits.deadline }),
+                    Err(_) => Err(KeystoreError::TimedOut { operation, after: self.deadline }),
                 }
             }
         }
@@ -263,14 +273,12 @@ impl KeystoreHandle {
         let operation = request.operation();
         match &self.shared.place {
             Place::Caller(desk) => desk.lock().unwrap_or_else(PoisonError::into_inner).perform(request),
-            Place::Thread { queue, limits } => {
+            Place::Thread { queue, waiting_max } => {
                 let (reply, answer) = mpsc::sync_channel(1);
-                enqueue(queue, *limits, request, Reply::Thread(reply))?;
-                match answer.recv_timeout(limits.deadline) {
+                enqueue(queue, *waiting_max, self.deadline, request, Reply::Thread(reply))?;
+                match answer.recv_timeout(self.deadline) {
                     Ok(outcome) => outcome,
-                    Err(RecvTimeoutError::Timeout) => {
-                        Err(KeystoreError::TimedOut { operation, after: limits.deadline })
-                    }
+                    Err(RecvTimeoutError::Timeout) => Err(KeystoreError::TimedOut { operation, after: self.deadline }),
                     Err(RecvTimeoutError::Disconnected) => Err(KeystoreError::Stopped),
                 }
             }
@@ -278,11 +286,16 @@ impl KeystoreHandle {
     }
 }
 
-fn enqueue(queue: &SyncSender<Job>, limits: HandleLimits, request: Request, reply: Reply) -> Result<(), KeystoreError> {
-    let now = Instant::now();
-    let expires = now.checked_add(limits.deadline).unwrap_or(now);
-    queue.try_send(Job { request, expires, reply }).map_err(|refused| match refused {
-        TrySendError::Full(_) => KeystoreError::Busy { waiting_max: limits.waiting_max },
+fn enqueue(
+    queue: &SyncSender<Job>,
+    waiting_max: usize,
+    deadline: Duration,
+    request: Request,
+    reply: Reply,
+) -> Result<(), KeystoreError> {
+    let expires = Instant::now().checked_add(deadline);
+    queue.try_send(Job { request, deadline, expires, reply }).map_err(|refused| match refused {
+        TrySendError::Full(_) => KeystoreError::Busy { waiting_max },
         TrySendError::Disconnected(_) => KeystoreError::Stopped,
     })
 }

@@ -153,6 +153,17 @@ mod tests {
     }
 
     #[test]
+    fn an_inherited_descriptor_is_read_whatever_its_mode() {
+        use std::io::Write;
+        use std::os::fd::AsRawFd;
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"1234\n").unwrap();
+        drop(writer);
+        let source = SecretSource::Descriptor(reader.as_raw_fd().try_into().unwrap());
+        assert_eq!(source.read().unwrap().expose(), "1234");
+    }
+
+    #[test]
     fn a_missing_secret_file_is_named() {
         let refused = SecretSource::File(PathBuf::from("/nonexistent/pin")).read().unwrap_err();
         assert!(refused.to_string().contains("/nonexistent/pin"), "{refused}");

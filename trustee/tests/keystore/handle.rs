@@ -5,9 +5,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use rand_core::CryptoRngCore;
+use runtime::key::{RemoteSigner, SignerTrouble, try_signer};
 use trustee::keystore::file::{PassphraseCost, create};
 use trustee::keystore::{
-    HandleLimits, Keystore, KeystoreError, KeystoreHandle, KeystoreKind, Operation, Secret, pkcs11,
+    HandleLimits, Keystore, KeystoreError, KeystoreHandle, KeystoreKind, Operation, Secret, TlsSigner, pkcs11,
 };
 use zeroize::Zeroizing;
 
@@ -174,4 +175,16 @@ token_test!(a_token_that_hangs_is_waited_for_no_longer_than_the_deadline, |place
     // The call in progress ends at some time; then the token serves again.
     let back = (0..50).any(|_| handle.health_blocking().is_ok());
     assert!(back);
+});
+
+token_test!(a_token_signs_tls_handshakes_and_says_when_it_cannot, |place| {
+    let keystore = pkcs11::create(&place.shimmed("main")).unwrap();
+    let handle = KeystoreHandle::spawn(Box::new(keystore), Box::new(rng()), HandleLimits::default()).unwrap();
+    let signer = TlsSigner::new(&handle);
+    assert_eq!(signer.public_key(), handle.tls_public());
+    try_signer(&signer).unwrap();
+    place.fault("sign", "s 68"); // KEY_FUNCTION_NOT_PERMITTED
+    let trouble = signer.sign(b"m").unwrap_err();
+    let SignerTrouble::Unavailable { source } = trouble else { unreachable!("it did not sign: {trouble}") };
+    assert!(matches!(source.downcast_ref(), Some(KeystoreError::Token { operation: Operation::SignTls, .. })));
 });

@@ -180,9 +180,9 @@ token_test!(two_keystores_share_one_token_and_one_login, |place| {
 /// Replaces one good key by a bad one and says how that is refused.
 fn refusal_of(place: &Place, role: KeyRole, bad: impl FnOnce(&Session)) -> PolicyFlaw {
     let config = place.config("main");
-    match open(&config, &ExpectedKeys::default()) {
-        Err(KeystoreError::KeyMissing { .. }) => drop(create(&config).unwrap()),
-        _ => {} // an earlier bad key: replaced below
+    // Otherwise there are keys, one of them perhaps bad from the case before: it is replaced below.
+    if let Err(KeystoreError::KeyMissing { .. }) = open(&config, &ExpectedKeys::default()) {
+        create(&config).unwrap();
     }
     let session = raw_session(place);
     for object in session.find_objects(&[label(role)]).unwrap() {
@@ -257,7 +257,9 @@ fn bad_seal(flaws: &[Attribute]) -> impl FnOnce(&Session) {
         label(KeyRole::Seal),
     ];
     put(&mut template, flaws);
-    move |session| drop(session.generate_key(&Mechanism::AesKeyGen, &template).unwrap())
+    move |session| {
+        session.generate_key(&Mechanism::AesKeyGen, &template).unwrap();
+    }
 }
 
 fn put(template: &mut Vec<Attribute>, flaws: &[Attribute]) {
