@@ -18,6 +18,7 @@ pub mod encoding;
 pub mod evidence;
 pub mod group;
 pub mod ids;
+pub mod log;
 pub mod manifest;
 pub mod roll;
 pub mod signed;
