@@ -45,6 +45,8 @@ pub mod label {
     pub const DECRYPTION: &str = "decryption-proof";
     /// Weights that fold many equalities into one.
     pub const DECRYPTION_FOLD: &str = "decryption-fold";
+    /// Nonce of the proof that a partial decryption is right: hashed from the secret, fresh entropy and the statement.
+    pub const DECRYPTION_NONCE: &str = "decryption-nonce";
     /// The counted set of one lane.
     pub const COUNTED: &str = "counted-set";
     /// The aggregate ciphertexts.
@@ -55,6 +57,10 @@ pub mod label {
     pub const LOTS: &str = "lots";
     /// The result.
     pub const RESULT: &str = "result";
+    /// What a joint signature is about, whatever the chain's nonce is.
+    pub const SIGNING_CONTENT: &str = "signing-content";
+    /// The message and the commitments that a signature share is made for.
+    pub const SIGNING_PACKAGE: &str = "signing-package";
     /// The voter roll.
     pub const ROLL: &str = "voter-roll";
     /// A receipt.

@@ -13,6 +13,7 @@ extern crate std;
 pub mod agreement;
 pub mod ballot;
 pub mod ceremony;
+pub mod dleq;
 pub mod elgamal;
 pub mod encoding;
 pub mod evidence;
