@@ -105,12 +105,14 @@ impl KeystoreHandle {
         rng: Box<dyn CryptoRngCore + Send>,
         limits: HandleLimits,
     ) -> Result<Self, KeystoreError> {
-        let (queue, jobs) = mpsc::sync_channel::<Job>(limits.waiting_max);
+        // A queue of none would refuse every call that finds the thread at work.
+        let waiting_max = limits.waiting_max.max(1);
+        let (queue, jobs) = mpsc::sync_channel::<Job>(waiting_max);
         let handle = |desk: &Desk| Shared {
             kind: desk.keystore.describe(),
             identity_public: desk.keystore.identity_public(),
             tls_public: desk.keystore.tls_public(),
-            place: Place::Thread { queue, waiting_max: limits.waiting_max },
+            place: Place::Thread { queue, waiting_max },
         };
         let mut desk = Desk { keystore, rng };
         let shared = Arc::new(handle(&desk));

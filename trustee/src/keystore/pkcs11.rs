@@ -430,12 +430,13 @@ fn may_be_wrong_tag(error: &KeystoreError) -> bool {
 }
 
 /// Whether the token, its sessions or the module went away, so that bringing them back may help. A removed token may
-/// open a session and show no keys: that is a loss too.
+/// open a session and show no keys or mechanisms: that is a loss too.
 fn is_loss(error: &KeystoreError) -> bool {
     match error {
-        KeystoreError::TokenNotFound { .. } | KeystoreError::KeyMissing { .. } | KeystoreError::ModuleRestarting => {
-            true
-        }
+        KeystoreError::TokenNotFound { .. }
+        | KeystoreError::Incapable { .. }
+        | KeystoreError::KeyMissing { .. }
+        | KeystoreError::ModuleRestarting => true,
         KeystoreError::Token { source: LibraryError::Pkcs11(code, _), .. } => matches!(
             code,
             RvError::SessionHandleInvalid

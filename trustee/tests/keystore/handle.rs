@@ -97,11 +97,12 @@ async fn a_hanging_token_costs_a_caller_its_deadline_and_no_more() {
     assert!(start.elapsed() >= deadline);
     entered.recv().unwrap();
     // Still hanging: a thread waits as long, and no longer.
-    let late = handle.sign_tls_blocking(b"m").unwrap_err();
-    assert!(matches!(late, KeystoreError::TimedOut { operation: Operation::SignTls, .. }), "{late}");
-    // It comes back; stale calls are not made up for, new ones are answered.
+    let late = handle.sign_identity_blocking(b"m").unwrap_err();
+    assert!(matches!(late, KeystoreError::TimedOut { operation: Operation::SignIdentity, .. }), "{late}");
+    // It comes back: what nobody waits for any more is not done, what is asked now is.
     go.send(()).unwrap();
     handle.health().await.unwrap();
+    assert!(entered.try_recv().is_err(), "it signed for a caller who had gone");
 }
 
 #[test]

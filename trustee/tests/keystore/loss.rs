@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use trustee::keystore::pkcs11::{Recovery, TokenConfig, create, open};
-use trustee::keystore::{ExpectedKeys, Keystore, KeystoreError, Operation};
+use trustee::keystore::pkcs11::{Recovery, TokenConfig, TokenKeystore, create, open};
+use trustee::keystore::{ExpectedKeys, KeyRole, Keystore, KeystoreError, Operation};
 
-use crate::place::{rng, verifies};
+use crate::place::{Place, rng, verifies};
 use crate::token_test;
 
 const QUICK: Recovery =
@@ -46,6 +46,35 @@ token_test!(a_restart_by_one_keystore_does_not_break_another, |place| {
     second.health().unwrap();
     first.health().unwrap();
     assert_eq!(place.calls("finalize"), restarts, "one restart serves all");
+});
+
+/// Two keystores, of which the first has live sessions with the very numbers that the second had before a restart.
+fn same_numbers(place: &Place) -> (TokenKeystore, TokenKeystore) {
+    let config = TokenConfig { recovery: QUICK, ..place.shimmed("main") };
+    let mut first = create(&config).unwrap();
+    let mut second = open(&config, &ExpectedKeys::default()).unwrap();
+    // Whoever restarts the module gets its lowest numbers.
+    place.fault("sign", "f 30");
+    second.health().unwrap();
+    first.health().unwrap();
+    place.fault("sign", "f 30");
+    first.health().unwrap();
+    (first, second)
+}
+
+token_test!(sessions_from_before_a_restart_are_not_used, |place| {
+    let (_first, mut second) = same_numbers(place);
+    let before = place.calls("opensession");
+    second.health().unwrap();
+    assert_eq!(place.calls("opensession"), before + 2, "it worked on somebody else's session");
+});
+
+token_test!(sessions_from_before_a_restart_are_not_closed, |place| {
+    let (mut first, second) = same_numbers(place);
+    drop(second);
+    let before = place.calls("opensession");
+    first.health().unwrap();
+    assert_eq!(place.calls("opensession"), before, "somebody closed its sessions");
 });
 
 token_test!(a_token_that_stays_away_is_unavailable_and_may_come_back, |place| {
@@ -108,4 +137,27 @@ token_test!(an_error_that_trying_again_cannot_mend_is_not_tried_again, |place| {
     let refused = keystore.sign_identity(b"m").unwrap_err();
     assert!(matches!(refused, KeystoreError::Token { operation: Operation::SignIdentity, .. }), "{refused}");
     assert_eq!(place.calls("sign"), before + 1);
+});
+
+token_test!(a_wrong_signature_is_not_let_out, |place| {
+    let config = place.shimmed("main");
+    let mut keystore = create(&config).unwrap();
+    place.fault("flip", "s 0");
+    let refused = keystore.sign_identity(b"m").unwrap_err();
+    assert!(matches!(refused, KeystoreError::SignatureFaulty { role: KeyRole::Identity }), "{refused}");
+    let refused = keystore.sign_tls(b"m").unwrap_err();
+    assert!(matches!(refused, KeystoreError::SignatureFaulty { role: KeyRole::Tls }), "{refused}");
+    assert!(keystore.health().is_err());
+    drop(keystore);
+    assert!(open(&config, &ExpectedKeys::default()).is_err());
+});
+
+token_test!(a_half_made_set_of_keys_is_taken_back, |place| {
+    let config = place.shimmed("main");
+    place.fault("generatekey", "o 31"); // DEVICE_MEMORY, at the third key
+    let failed = create(&config).unwrap_err();
+    assert!(matches!(failed, KeystoreError::Token { operation: Operation::GenerateKeys, .. }), "{failed}");
+    let missing = open(&config, &ExpectedKeys::default()).unwrap_err();
+    assert!(matches!(missing, KeystoreError::KeyMissing { role: KeyRole::Identity, .. }), "{missing}");
+    create(&config).unwrap().health().unwrap();
 });

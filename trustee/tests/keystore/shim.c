@@ -8,8 +8,9 @@
  *   s RV   always
  *   z MS   it takes MS milliseconds (decimal), then works
  *
- * Calls: init opensession login find (an empty answer instead of an error) sign decrypt tokenflags (RV is or-ed into
- * the token's flags). Each call of init, finalize, login and sign is a line in SHIM_DIR/calls.
+ * Calls: init opensession login find (an empty answer instead of an error) sign flip (a wrong signature instead of an
+ * error) decrypt generatekey tokenflags (RV is or-ed into the flags of the token). Each call of init, finalize,
+ * opensession, login and sign is a line in SHIM_DIR/calls.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@
 
 typedef unsigned long ulong;
 typedef ulong (*call_t)();
-enum { INIT = 0, FINALIZE = 1, TOKENINFO = 6, OPENSESSION = 12, LOGIN = 18, FINDOBJECTS = 27, DECRYPT = 34, SIGN = 43 };
+enum { INIT = 0, FINALIZE = 1, TOKENINFO = 6, OPENSESSION = 12, LOGIN = 18, FINDOBJECTS = 27, DECRYPT = 34, SIGN = 43, GENERATEKEY = 58 };
 #define CALLS 68
 
 struct list {
@@ -99,6 +100,7 @@ static ulong shim_tokeninfo(ulong slot, unsigned char *info) {
 
 static ulong shim_opensession(ulong slot, ulong flags, void *app, void *notify, ulong *session) {
     ulong rv;
+    count("opensession");
     return fault("opensession", &rv) ? rv : real->call[OPENSESSION](slot, flags, app, notify, session);
 }
 
@@ -125,7 +127,16 @@ static ulong shim_decrypt(ulong session, void *in, ulong in_length, void *out, u
 static ulong shim_sign(ulong session, void *in, ulong in_length, void *out, ulong *out_length) {
     ulong rv;
     count("sign");
-    return fault("sign", &rv) ? rv : real->call[SIGN](session, in, in_length, out, out_length);
+    if (fault("sign", &rv)) return rv;
+    rv = real->call[SIGN](session, in, in_length, out, out_length);
+    ulong unused;
+    if (rv == 0 && out && fault("flip", &unused)) *(unsigned char *)out ^= 1;
+    return rv;
+}
+
+static ulong shim_generatekey(ulong session, void *mechanism, void *attributes, ulong number, ulong *key) {
+    ulong rv;
+    return fault("generatekey", &rv) ? rv : real->call[GENERATEKEY](session, mechanism, attributes, number, key);
 }
 
 ulong C_GetFunctionList(struct list **list) {
@@ -142,6 +153,7 @@ ulong C_GetFunctionList(struct list **list) {
         shim.call[FINDOBJECTS] = (call_t)shim_find;
         shim.call[DECRYPT] = (call_t)shim_decrypt;
         shim.call[SIGN] = (call_t)shim_sign;
+        shim.call[GENERATEKEY] = (call_t)shim_generatekey;
     }
     *list = &shim;
     return 0;

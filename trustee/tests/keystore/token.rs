@@ -52,6 +52,9 @@ token_test!(a_seal_opens_only_unaltered_and_in_its_context, |place| {
     let sealed = keystore.seal(b"context", b"a share", &mut rng).unwrap();
     let again = keystore.seal(b"context", b"a share", &mut rng).unwrap();
     assert_ne!(sealed, again, "an IV was used twice");
+    // A machine cloned with the state of its generator draws the same numbers again: the token stirs its own in. (K13)
+    let [one, two] = [0; 2].map(|_| keystore.seal(b"context", b"a share", &mut crate::place::rng()).unwrap());
+    assert_ne!(one, two, "an IV was used twice after a clone");
     let broken = |outcome| matches!(outcome, Err(KeystoreError::SealBroken));
     assert!(broken(keystore.unseal(b"contexu", &sealed)));
     for position in 0..sealed.len() {
