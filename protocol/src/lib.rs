@@ -20,6 +20,7 @@ pub mod evidence;
 pub mod group;
 pub mod ids;
 pub mod log;
+pub mod lots;
 pub mod manifest;
 pub mod roll;
 pub mod signed;

@@ -2,7 +2,7 @@
 
 use crate::{
     encoding::{Hash, message},
-    ids::{LogSize, Round, Weight},
+    ids::{LogSize, Round, TrusteeIndex, Weight},
 };
 use alloc::vec::Vec;
 
@@ -77,6 +77,16 @@ message! {
 }
 
 message! {
+    /// One trustee's signature under a vote whose body is known from the context.
+    Vouch {
+        /// Who.
+        trustee: TrusteeIndex,
+        /// The signature of the vote's envelope.
+        signature: [u8; 64],
+    }
+}
+
+message! {
     /// The round's proposer proposes a vote set. (P-AGR-2)
     Proposal {
         /// Round.
@@ -85,6 +95,9 @@ message! {
         value: VoteSet,
         /// The round in which a quorum prevoted it before, if it is such a one.
         valid_round: Option<Round>,
+        /// The prevotes of that quorum, by ascending trustee. Empty where there is no such round. A liar may have shown
+        /// different prevotes to different trustees; with these everybody can check what the proposer saw.
+        justification: Vec<Vouch>,
     }
 }
 
