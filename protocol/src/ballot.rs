@@ -40,10 +40,10 @@ use crate::{
     group::{FixedBase, Point, RawPoint},
     ids::{ContestIndex, ElectionId, StyleIndex},
 };
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{collections::BTreeSet, string::String, vec::Vec};
 
 /// The suite that every challenge and generator is bound to. There is no negotiation.
-pub const BALLOT_SUITE: &str = "conclave-v1-ristretto255-sha512";
+pub const BALLOT_SUITE: &str = crate::manifest::SUITE;
 /// The first byte of every ballot.
 pub const BALLOT_VERSION: u8 = 1;
 /// Most options of one contest.
@@ -213,7 +213,9 @@ pub struct BallotForm {
     contests: Vec<ContestRule>,
     styles: Vec<Vec<ContestIndex>>,
     generators: Generators,
+    g: RawPoint,
     key_table: FixedBase,
+    text_head: String,
 }
 
 impl BallotForm {
@@ -237,7 +239,8 @@ impl BallotForm {
         }
         let bits = contests.iter().map(ContestRule::bits).max().unwrap_or(0);
         let (generators, key_table) = (Generators::new(bits), FixedBase::new(&key));
-        Ok(Self { election, key, contests, styles, generators, key_table })
+        let (g, text_head) = (Point::generator().raw(), signature::text_head(election));
+        Ok(Self { election, key, contests, styles, generators, g, key_table, text_head })
     }
 
     /// The election.

@@ -61,6 +61,11 @@ impl Point {
     pub fn raw(&self) -> RistrettoPoint {
         self.raw
     }
+    /// The point, borrowed: sums over thousands need not copy it.
+    #[must_use]
+    pub fn raw_ref(&self) -> &RistrettoPoint {
+        &self.raw
+    }
     /// The canonical encoding.
     #[must_use]
     pub fn bytes(&self) -> &[u8; 32] {
@@ -186,10 +191,10 @@ pub fn hash_scalar_pair(label: &str, body: &[u8]) -> (Scalar, Scalar) {
 /// `sum scalars_i * points_i` in variable time: for public values only. Both slices must have one length; what is
 /// longer is ignored.
 #[must_use]
-pub fn public_sum(scalars: &[Scalar], points: &[RistrettoPoint]) -> RistrettoPoint {
+pub fn public_sum(scalars: &[Scalar], points: &[&RistrettoPoint]) -> RistrettoPoint {
     // Zipped before dalek sees them: it asserts equal lengths, and it chooses its algorithm by the exact size hint.
     let terms = scalars.len().min(points.len());
-    RistrettoPoint::vartime_multiscalar_mul(scalars.iter().take(terms), points.iter().take(terms))
+    RistrettoPoint::vartime_multiscalar_mul(scalars.iter().take(terms), points.iter().take(terms).copied())
 }
 
 /// `sum scalars_i * points_i` in constant time: for secret scalars.
@@ -226,15 +231,9 @@ impl SignaturePoint {
         if point.is_small_order() { None } else { Some(Self(point)) }
     }
 
-    /// The same point with the other sign.
-    #[must_use]
-    pub fn negated(&self) -> Self {
-        Self(-self.0)
-    }
-
     /// Whether `8 * sum scalars_i * points_i` is the identity; variable time, for public values only.
     #[must_use]
-    pub fn cofactored_sum_is_identity(scalars: &[Scalar], points: &[Self]) -> bool {
+    pub fn cofactored_sum_is_identity(scalars: &[Scalar], points: &[&Self]) -> bool {
         let terms = scalars.len().min(points.len());
         EdwardsPoint::vartime_multiscalar_mul(
             scalars.iter().take(terms),

@@ -6,7 +6,7 @@
 use super::{BallotForm, proof::Proof, signature::SignatureClaim};
 use crate::{
     elgamal::Ciphertext,
-    group::{Point, RawPoint, Scalar, SignaturePoint, is_identity, public_sum},
+    group::{RawPoint, Scalar, SignaturePoint, is_identity, public_sum},
 };
 use alloc::vec::Vec;
 
@@ -20,7 +20,7 @@ pub(super) type Weights = [Scalar; EQUATIONS];
 pub(super) struct ProofSum<'a> {
     form: &'a BallotForm,
     scalars: Vec<Scalar>,
-    points: Vec<RawPoint>,
+    points: Vec<&'a RawPoint>,
     on_g: Scalar,
     on_h: Scalar,
     on_q: Scalar,
@@ -44,13 +44,13 @@ impl<'a> ProofSum<'a> {
         }
     }
 
-    fn term(&mut self, scalar: Scalar, point: RawPoint) {
+    fn term(&mut self, scalar: Scalar, point: &'a RawPoint) {
         self.scalars.push(scalar);
         self.points.push(point);
     }
 
     /// Adds left side minus right side of each equation of a contest, times its weight.
-    pub(super) fn add(&mut self, proof: &Proof, votes: &[Ciphertext], weights: &Weights) {
+    pub(super) fn add(&mut self, proof: &'a Proof, votes: &'a [Ciphertext], weights: &Weights) {
         let [bits, randomness, ciphertexts, product] = weights;
         if *bits != Scalar::ZERO {
             self.add_bits(proof, bits);
@@ -67,9 +67,9 @@ impl<'a> ProofSum<'a> {
     }
 
     /// > x V + S = sum f_j P_j + z_V Q
-    fn add_bits(&mut self, proof: &Proof, weight: &Scalar) {
-        self.term(weight * proof.challenges.x, proof.v);
-        self.term(*weight, proof.s);
+    fn add_bits(&mut self, proof: &'a Proof, weight: &Scalar) {
+        self.term(weight * proof.challenges.x, &proof.v);
+        self.term(*weight, &proof.s);
         if self.on_p.len() < proof.f.len() {
             self.on_p.resize(proof.f.len(), Scalar::ZERO);
         }
@@ -80,55 +80,51 @@ impl<'a> ProofSum<'a> {
     }
 
     /// > x sum w^j A_j + T_A = z_R G
-    fn add_randomness(&mut self, proof: &Proof, votes: &[Ciphertext], weight: &Scalar) {
+    fn add_randomness(&mut self, proof: &'a Proof, votes: &'a [Ciphertext], weight: &Scalar) {
         let mut power = weight * proof.challenges.x;
         for vote in votes {
             power *= proof.challenges.w;
-            self.term(power, vote.a.raw());
+            self.term(power, vote.a.raw_ref());
         }
-        self.term(*weight, proof.t_a);
+        self.term(*weight, &proof.t_a);
         self.on_g -= weight * proof.z_r;
     }
 
     /// > x sum w^j B_j + T_B = (sum_{j<=K} w^j f_j) G + z_R H
-    fn add_ciphertexts(&mut self, proof: &Proof, votes: &[Ciphertext], weight: &Scalar) {
-        let (mut power, mut sum) = (Scalar::ONE, Scalar::ZERO);
-        let scale = weight * proof.challenges.x;
-        for (vote, f_j) in votes.iter().zip(&proof.f) {
+    fn add_ciphertexts(&mut self, proof: &'a Proof, votes: &'a [Ciphertext], weight: &Scalar) {
+        let mut power = weight * proof.challenges.x;
+        for vote in votes {
             power *= proof.challenges.w;
-            self.term(scale * power, vote.b.raw());
-            sum += power * f_j;
+            self.term(power, vote.b.raw_ref());
         }
-        self.term(*weight, proof.t_b);
+        let sum = power_sum(&proof.challenges.w, proof.f.iter().take(votes.len()).copied());
+        self.term(*weight, &proof.t_b);
         self.on_g -= weight * sum;
         self.on_h -= weight * proof.z_r;
     }
 
     /// > x C_1 + C_0 = [ sum y^j f_j (x - f_j) + y^(K+D+1) x (sum f_j - max x) ] P_0 + z_C Q
-    fn add_product(&mut self, proof: &Proof, weight: &Scalar) {
+    fn add_product(&mut self, proof: &'a Proof, weight: &Scalar) {
         let x = proof.challenges.x;
-        self.term(weight * x, proof.c_1);
-        self.term(*weight, proof.c_0);
-        let (mut power, mut sum, mut total) = (Scalar::ONE, Scalar::ZERO, Scalar::ZERO);
-        for f_j in &proof.f {
-            power *= proof.challenges.y;
-            sum += power * (f_j * (x - f_j));
-            total += f_j;
-        }
-        power *= proof.challenges.y;
-        sum += power * x * (total - Scalar::from(proof.rule.max) * x);
+        self.term(weight * x, &proof.c_1);
+        self.term(*weight, &proof.c_0);
+        let total: Scalar = proof.f.iter().sum();
+        let last = x * (total - Scalar::from(proof.rule.max) * x);
+        let products = proof.f.iter().map(|f_j| f_j * (x - f_j)).chain([last]);
+        let sum = power_sum(&proof.challenges.y, products);
         self.on_p_0 -= weight * sum;
         self.on_q -= weight * proof.z_c;
     }
 
     /// Whether all that was added sums to the identity.
     pub(super) fn vanishes(mut self) -> bool {
-        let generators = &self.form.generators;
+        let form = self.form;
+        let generators = &form.generators;
         for (scalar, point) in [
-            (self.on_g, Point::generator().raw()),
-            (self.on_h, self.form.key.raw()),
-            (self.on_q, generators.q.raw()),
-            (self.on_p_0, generators.p_0.raw()),
+            (self.on_g, &form.g),
+            (self.on_h, form.key.raw_ref()),
+            (self.on_q, generators.q.raw_ref()),
+            (self.on_p_0, generators.p_0.raw_ref()),
         ] {
             self.term(scalar, point);
         }
@@ -139,34 +135,41 @@ impl<'a> ProofSum<'a> {
     }
 }
 
+/// `sum_j base^j value_j`, `j` from 1, by Horner's rule.
+fn power_sum(base: &Scalar, values: impl DoubleEndedIterator<Item = Scalar>) -> Scalar {
+    values.rev().fold(Scalar::ZERO, |sum, value| (sum + value) * base)
+}
+
 /// A sum of signature equations.
-pub(super) struct SignatureSum {
+pub(super) struct SignatureSum<'a> {
     scalars: Vec<Scalar>,
-    points: Vec<SignaturePoint>,
+    points: Vec<&'a SignaturePoint>,
     on_base: Scalar,
 }
 
-impl SignatureSum {
+impl<'a> SignatureSum<'a> {
     /// With room for so many signatures.
     pub(super) fn new(signatures: usize) -> Self {
         let room = signatures.saturating_mul(2).saturating_add(1);
         Self { scalars: Vec::with_capacity(room), points: Vec::with_capacity(room), on_base: Scalar::ZERO }
     }
 
-    /// Adds `weight (s B - R - k A)`.
-    pub(super) fn add(&mut self, claim: &SignatureClaim, weight: &Scalar) {
-        self.on_base += weight * claim.s;
-        // The point is negated, not the weight: `-weight` reduced would have 252 bits and cost twice as much.
+    /// Adds `weight (R + k A - s B)`.
+    pub(super) fn add(&mut self, claim: &'a SignatureClaim, weight: &Scalar) {
+        // In this sense and not the other, because `-weight` reduced has 252 bits and costs twice as much.
         self.scalars.push(*weight);
-        self.points.push(claim.r.negated());
-        self.scalars.push(-(weight * claim.k));
-        self.points.push(claim.key);
+        self.points.push(&claim.r);
+        self.scalars.push(weight * claim.k);
+        self.points.push(&claim.key);
+        self.on_base -= weight * claim.s;
     }
 
     /// Whether 8 times the sum is the identity.
     pub(super) fn vanishes(mut self) -> bool {
+        let base = SignaturePoint::generator();
         self.scalars.push(self.on_base);
-        self.points.push(SignaturePoint::generator());
-        SignaturePoint::cofactored_sum_is_identity(&self.scalars, &self.points)
+        let mut points: Vec<&SignaturePoint> = self.points;
+        points.push(&base);
+        SignaturePoint::cofactored_sum_is_identity(&self.scalars, &points)
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     BALLOT_VERSION, BallotForm, BallotRefusal, CheckedBallot, ContestRule, ElectionPrefix,
     proof::{PROOF_SCALARS, Proof, Statement},
-    signature::SignatureClaim,
+    signature::{SignatureClaim, complete_text},
 };
 use crate::{
     elgamal::Ciphertext,
@@ -73,7 +73,8 @@ impl BallotForm {
         refuse_repeats(&contests, &votes)?;
 
         let digest = ballot_digest(bytes);
-        let signature = SignatureClaim::parse(self.election, credential, digest, &signature)?;
+        let signature =
+            SignatureClaim::parse(&credential.0, complete_text(&self.text_head, &digest).as_bytes(), &signature)?;
         let ballot = CheckedBallot {
             bytes: bytes.to_vec(),
             digest,

@@ -103,7 +103,7 @@ pub(super) fn prove(statement: &Statement<'_>, bits: &Bits, rng: &mut dyn Crypto
     let form = statement.form;
     let generators = &form.generators;
     let options = usize::from(statement.rule.options);
-    let (g, h) = (crate::group::Point::generator().raw(), &form.key_table);
+    let (g, h) = (&form.g, &form.key_table);
     let mut secret =
         |count: usize| -> Zeroizing<Vec<Scalar>> { Zeroizing::new((0..count).map(|_| random_scalar(rng)).collect()) };
 
@@ -111,7 +111,7 @@ pub(super) fn prove(statement: &Statement<'_>, bits: &Bits, rng: &mut dyn Crypto
     let r = secret(options);
     let start = out.len();
     for (r_j, bit) in r.iter().zip(&bits.0) {
-        let vote = RawPoint::conditional_select(&identity(), &g, Choice::from(*bit));
+        let vote = RawPoint::conditional_select(&identity(), g, Choice::from(*bit));
         out.extend_from_slice(&encode_sum(&base_mul(r_j)));
         out.extend_from_slice(&encode_sum(&(vote + h.mul(r_j))));
     }

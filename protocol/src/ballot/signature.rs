@@ -9,7 +9,7 @@ use super::BallotRefusal;
 use crate::{
     encoding::Hash,
     group::{Scalar, SignaturePoint, decode_scalar},
-    ids::{Credential, ElectionId},
+    ids::ElectionId,
 };
 use alloc::{format, string::String};
 use sha2::{Digest as _, Sha512};
@@ -17,7 +17,24 @@ use sha2::{Digest as _, Sha512};
 /// What a credential signs: readable, because a wallet shows it.
 #[must_use]
 pub fn signing_text(election: ElectionId, ballot: &Hash) -> String {
-    format!("Conclave ballot\nelection: {election}\nballot: {}\n", hex::encode(ballot))
+    complete_text(&text_head(election), ballot)
+}
+
+/// All of the text that is the same for every ballot of an election.
+pub(super) fn text_head(election: ElectionId) -> String {
+    format!("Conclave ballot\nelection: {election}\nballot: ")
+}
+
+pub(super) fn complete_text(head: &str, ballot: &Hash) -> String {
+    let mut text = String::with_capacity(head.len() + 2 * ballot.len() + 1);
+    text.push_str(head);
+    for byte in ballot {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(nibble.into(), 16).unwrap_or('?'));
+        }
+    }
+    text.push('\n');
+    text
 }
 
 /// A signature that decodes: `A`, `R`, `s`, `k`.
@@ -30,16 +47,7 @@ pub(super) struct SignatureClaim {
 }
 
 impl SignatureClaim {
-    pub(super) fn parse(
-        election: ElectionId,
-        credential: Credential,
-        ballot: Hash,
-        signature: &[u8; 64],
-    ) -> Result<Self, BallotRefusal> {
-        Self::parse_text(&credential.0, signing_text(election, &ballot).as_bytes(), signature)
-    }
-
-    pub(super) fn parse_text(key: &[u8; 32], text: &[u8], signature: &[u8; 64]) -> Result<Self, BallotRefusal> {
+    pub(super) fn parse(key: &[u8; 32], text: &[u8], signature: &[u8; 64]) -> Result<Self, BallotRefusal> {
         let (mut r_bytes, mut s_bytes) = ([0; 32], [0; 32]);
         for (to, from) in r_bytes.iter_mut().chain(&mut s_bytes).zip(signature) {
             *to = *from;
@@ -54,6 +62,6 @@ impl SignatureClaim {
     /// `[8](s B - R - k A) = 0`.
     pub(super) fn holds(&self) -> bool {
         let scalars = [self.s, -Scalar::ONE, -self.k];
-        SignaturePoint::cofactored_sum_is_identity(&scalars, &[SignaturePoint::generator(), self.r, self.key])
+        SignaturePoint::cofactored_sum_is_identity(&scalars, &[&SignaturePoint::generator(), &self.r, &self.key])
     }
 }
