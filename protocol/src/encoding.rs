@@ -21,6 +21,12 @@ pub mod label {
     pub const ENVELOPE: &str = "envelope";
     /// The id of an envelope.
     pub const ENVELOPE_ID: &str = "envelope-id";
+    /// What a trustee agrees to before it makes keys.
+    pub const CEREMONY_TERMS: &str = "ceremony-terms";
+    /// Sub-seeds of one trustee's attempt at a key ceremony.
+    pub const CEREMONY_SEED: &str = "ceremony-seed";
+    /// What a complaint and its opening are about.
+    pub const CEREMONY_DISPUTE: &str = "ceremony-dispute";
     /// Commitment to round-1 packages of the key ceremony.
     pub const CEREMONY_COMMIT: &str = "ceremony-commit";
     /// The whole transcript of a key ceremony.

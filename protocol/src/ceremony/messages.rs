@@ -107,6 +107,9 @@ message! {
         against: TrusteeIndex,
         /// What is wrong.
         flaw: ShareFlaw,
+        /// [`crate::ceremony::dispute_digest`]: the three messages that the recipient judged. Without it a sender who
+        /// shows different shares to different people could make an honest complaint look false.
+        about: Hash,
     }
 }
 
@@ -121,6 +124,9 @@ message! {
         seed: Hash,
         /// Signing share, election share.
         plaintext: [u8; 64],
+        /// [`crate::ceremony::dispute_digest`]: the three messages as the sender knows them. Without it a recipient who
+        /// shows different sealing keys to different people could make an honest sender look guilty.
+        about: Hash,
     }
 }
 
@@ -129,6 +135,9 @@ message! {
     Confirm {
         /// Attempt.
         attempt: Attempt,
+        /// [`crate::ceremony::transcript_digest`]: what the certificate was derived from. A wrong certificate for the
+        /// same transcript is its signer's fault; for another transcript it only shows that views differ.
+        transcript: Hash,
         /// [`crate::ceremony::KeyCertificate::digest`].
         certificate: Hash,
     }
