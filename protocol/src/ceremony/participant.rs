@@ -253,6 +253,11 @@ impl Participant {
         Zeroizing::new(polynomial::join(signing.as_bytes(), election.as_bytes()))
     }
 
+    #[cfg(test)]
+    pub(super) fn plaintext_for_test(&self, to: TrusteeIndex) -> Zeroizing<[u8; 64]> {
+        self.plaintext(to)
+    }
+
     fn route<'j>(&self, judged: &'j Judged<'_>, from: TrusteeIndex, to: TrusteeIndex) -> Route<'j> {
         let board = judged.transcript();
         Route { election: board.election, attempt: self.attempt, terms: judged.terms_digest(), from, to }

@@ -1,0 +1,3 @@
+//! One trustee bent: who is named, by which messages, and nobody else.
+
+use super::*;

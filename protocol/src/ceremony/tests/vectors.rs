@@ -1,0 +1,3 @@
+//! The libraries and this code against published vectors.
+
+use super::*;
