@@ -2,6 +2,7 @@
 
 use crate::encoding::{Canonical, DecodeError, Reader, Writer, wide_digest};
 use alloc::{boxed::Box, vec::Vec};
+use core::borrow::Borrow;
 pub use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::{
     constants::{ED25519_BASEPOINT_POINT, RISTRETTO_BASEPOINT_TABLE},
@@ -191,10 +192,10 @@ pub fn hash_scalar_pair(label: &str, body: &[u8]) -> (Scalar, Scalar) {
 /// `sum scalars_i * points_i` in variable time: for public values only. Both slices must have one length; what is
 /// longer is ignored.
 #[must_use]
-pub fn public_sum(scalars: &[Scalar], points: &[&RistrettoPoint]) -> RistrettoPoint {
+pub fn public_sum<P: Borrow<RistrettoPoint>>(scalars: &[Scalar], points: &[P]) -> RistrettoPoint {
     // Zipped before dalek sees them: it asserts equal lengths, and it chooses its algorithm by the exact size hint.
     let terms = scalars.len().min(points.len());
-    RistrettoPoint::vartime_multiscalar_mul(scalars.iter().take(terms), points.iter().take(terms).copied())
+    RistrettoPoint::vartime_multiscalar_mul(scalars.iter().take(terms), points.iter().take(terms).map(P::borrow))
 }
 
 /// `sum scalars_i * points_i` in constant time: for secret scalars.
