@@ -1,0 +1,366 @@
+//! One trustee's side of an election: what it has seen, what it keeps, and what it owes. (P-KEE)
+//!
+//! [`Keeper::duties`] reads the board and returns what this trustee owes now. The shell performs it - seal, sign,
+//! journal, fsync - and only then absorbs it and lets it leave. A duty that was done is on the board and is owed no
+//! more, so a crash between any two steps repeats nothing and loses nothing: after a restart the same fold over the
+//! journal owes the same duties.
+//!
+//! Kept in RAM only: signing nonces. A restart burns them, and the attempt they were for.
+
+use crate::{
+    agreement::{Judgement, Voter},
+    agreement::messages::{Close, Open, VoteSet},
+    ballot::{BallotForm, CheckedBallot},
+    ballot_box::{self, BallotBox, BoxTrouble, ClosedBox},
+    board::{Board, CheckedEnvelope, Transactions},
+    ceremony::{AttemptSeed, KeyShares},
+    dleq,
+    encoding::{Canonical as _, Hash, Writer, label},
+    evidence::{Evidence, Verdict},
+    ids::{Attempt, LaneIndex, LeafIndex, LogSize, TimeMs, TrusteeIndex},
+    log::Checkpoint,
+    lots,
+    manifest::Manifest,
+    roll::Roll,
+    signed::{Accept, Body, Envelope, Refuse, Sender},
+    signing::{SigningNonce, messages::Purpose},
+};
+use alloc::{
+    collections::BTreeMap,
+    format,
+    string::{String, ToString as _},
+    sync::Arc,
+    vec::Vec,
+};
+use rand_core::CryptoRngCore;
+
+mod duties;
+mod signing;
+
+/// How long a trustee waits for the lots of the others before it goes by those that are there, in milliseconds.
+pub const LOTS_WAIT_MS: u64 = 1500;
+/// How long a trustee that stands by waits for each one before it in line, in milliseconds.
+pub const STAND_BY_MS: u64 = 1500;
+
+/// What the operator of a trustee says to a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Take part.
+    Accept,
+    /// Do not.
+    Refuse {
+        /// For people.
+        reason: String,
+    },
+}
+
+/// What the shell must do, in this order; a duty may rely on those before it.
+#[must_use = "a duty left undone breaks the protocol"]
+#[derive(Debug)]
+pub enum Duty {
+    /// Seal under the token with [`Keeper::seal_context`] and store, durably, before anything that follows; then
+    /// [`Keeper::restore_seed`].
+    Seal {
+        /// For which attempt.
+        attempt: Attempt,
+        /// The secret.
+        seed: AttemptSeed,
+    },
+    /// Sign, append to the journal, durably; then absorb; then it may leave.
+    Post(Body),
+}
+
+/// Why log entries are not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FollowRefusal {
+    /// Too early.
+    #[error("the election is not open yet: nothing may be in its log")]
+    NotOpen,
+    /// The roll is missing.
+    #[error("the voter roll has not arrived yet")]
+    NoRoll,
+    /// No such lane.
+    #[error("lane {got}: this election has lanes 0 to {last}")]
+    UnknownLane {
+        /// Asked for.
+        got: u16,
+        /// Highest.
+        last: u16,
+    },
+    /// The log was sealed at another size.
+    #[error("the log was closed at {sealed} leaves; {got} are more than that")]
+    Sealed {
+        /// Stated by the home shard.
+        sealed: u64,
+        /// Offered.
+        got: u64,
+    },
+    /// The trustees have closed the election and the home shard has not stated where the log ends.
+    #[error("the election is closed and the end of the log is not stated yet")]
+    AwaitingSeal,
+}
+
+/// Why a checkpoint is not co-signed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CosignRefusal {
+    /// Not followed so far, or further already.
+    #[error("the checkpoint has {got} leaves, this trustee's own log {own}: only the head is co-signed")]
+    OtherSize {
+        /// Own.
+        own: u64,
+        /// In the checkpoint.
+        got: u64,
+    },
+    /// Another tree: somebody shows different logs. (M03)
+    #[error("LOG_FORK: at {size} leaves this trustee has root {}, the checkpoint {}", hex::encode(own), hex::encode(got))]
+    Fork {
+        /// Leaves.
+        size: u64,
+        /// Own.
+        own: Hash,
+        /// In the checkpoint.
+        got: Hash,
+    },
+    /// Of another log.
+    #[error("the checkpoint belongs to {got}, this log is {expected}")]
+    Origin {
+        /// This log.
+        expected: String,
+        /// In the checkpoint.
+        got: String,
+    },
+    /// Not following this lane.
+    #[error(transparent)]
+    Follow(#[from] FollowRefusal),
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Keeper {
+    me: TrusteeIndex,
+    board: Board,
+    decision: Option<Decision>,
+    seeds: BTreeMap<Attempt, AttemptSeed>,
+    shares: Option<KeyShares>,
+    form: Option<Arc<BallotForm>>,
+    roll: Option<Arc<Roll>>,
+    boxes: Vec<BallotBox>,
+    closed_box: Option<ClosedBox>,
+    nonces: BTreeMap<(Purpose, Attempt), SigningNonce>,
+    voter: Voter,
+    /// When this process first saw the vote-set certificate.
+    certified_at: Option<TimeMs>,
+}
+
+impl Keeper {
+    /// At the beginning. `me` is this trustee's index in the manifest.
+    #[must_use]
+    pub fn new(me: TrusteeIndex, manifest: Arc<Manifest>) -> Self {
+        let voter = Voter::new(me, &manifest);
+        Self {
+            me,
+            board: Board::new(manifest),
+            decision: None,
+            seeds: BTreeMap::new(),
+            shares: None,
+            form: None,
+            roll: None,
+            boxes: Vec::new(),
+            closed_box: None,
+            nonces: BTreeMap::new(),
+            voter,
+            certified_at: None,
+        }
+    }
+
+    /// Judges an envelope. Reads only.
+    pub fn check(&self, envelope: &Envelope) -> Verdict<CheckedEnvelope> {
+        self.board.check(envelope)
+    }
+
+    /// Takes a checked envelope in. Total and idempotent.
+    pub fn absorb(&mut self, envelope: CheckedEnvelope) {
+        self.board.absorb(envelope);
+        self.refresh();
+    }
+
+    /// Takes note of a proven wrong.
+    pub fn record_evidence(&mut self, evidence: Evidence) -> bool {
+        self.board.record_evidence(evidence)
+    }
+
+    /// The operator's word. The shell has made it durable.
+    pub fn decide(&mut self, decision: Decision) {
+        self.decision = Some(decision);
+    }
+
+    /// A seed that was sealed before.
+    pub fn restore_seed(&mut self, attempt: Attempt, seed: AttemptSeed) {
+        self.seeds.insert(attempt, seed);
+        self.refresh();
+    }
+
+    /// Associated data under which a seed is sealed: election, trustee, attempt.
+    #[must_use]
+    pub fn seal_context(&self, attempt: Attempt) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.text("conclave/v1/attempt-seed").value(&self.board.election()).value(&self.me).value(&attempt);
+        out.finish()
+    }
+
+    /// The manifest's voter roll.
+    pub fn set_roll(&mut self, roll: Arc<Roll>) {
+        self.roll = Some(roll);
+        self.refresh();
+    }
+
+    /// Derived state that has become possible.
+    fn refresh(&mut self) {
+        if self.form.is_none()
+            && let Some(certificate) = self.board.key_certificate()
+        {
+            self.form = ballot_box::form(self.board.manifest(), certificate.election_key).ok().map(Arc::new);
+        }
+        if self.boxes.is_empty()
+            && let (Some(form), Some(roll)) = (&self.form, &self.roll)
+        {
+            let manifest = self.board.manifest();
+            let lanes = (0..manifest.lanes).map(LaneIndex);
+            self.boxes = lanes.map(|lane| BallotBox::new(manifest, form, roll.clone(), lane)).collect();
+        }
+        if self.shares.is_none()
+            && let Some(certificate) = self.board.key_certificate()
+            && let Some(seed) = self.seeds.get(&certificate.attempt)
+        {
+            self.shares = self.board.key_shares(self.me, seed);
+        }
+        self.refresh_closed_box();
+    }
+
+    /// Once every lane is at its sealed size, sums them up and shows the board the aggregate.
+    fn refresh_closed_box(&mut self) {
+        if self.closed_box.is_none()
+            && self.lanes_complete()
+            && let Some(certificate) = self.board.key_certificate()
+        {
+            let lanes: Vec<&BallotBox> = self.boxes.iter().collect();
+            self.closed_box = ClosedBox::of(&lanes, certificate.digest()).ok().flatten();
+        }
+        if let Some(closed) = &self.closed_box {
+            self.board.set_aggregate(closed);
+        }
+    }
+
+    /// Whether every lane was followed to the sealed end, with the sealed root.
+    fn lanes_complete(&self) -> bool {
+        self.board.sealed().is_some_and(|sealed| {
+            sealed.lanes.len() == self.boxes.len()
+                && sealed.lanes.iter().zip(&self.boxes).all(|(end, lane)| end.size == lane.size() && end.root == lane.root())
+        })
+    }
+
+    /// Whether new leaves of a lane may be taken, up to `new_size` of them in all. (P-BOX-6)
+    ///
+    /// # Errors
+    /// [`FollowRefusal`].
+    pub fn may_follow(&self, lane: LaneIndex, new_size: LogSize) -> Result<(), FollowRefusal> {
+        if !self.board.opened() {
+            return Err(FollowRefusal::NotOpen);
+        }
+        if self.roll.is_none() || self.boxes.is_empty() {
+            return Err(FollowRefusal::NoRoll);
+        }
+        let at = usize::from(lane.0);
+        let own = self.boxes.get(at).ok_or(FollowRefusal::UnknownLane {
+            got: lane.0,
+            last: self.board.manifest().lanes.saturating_sub(1),
+        })?;
+        match self.board.sealed().and_then(|sealed| sealed.lanes.get(at)) {
+            Some(end) if new_size > end.size => Err(FollowRefusal::Sealed { sealed: end.size.0, got: new_size.0 }),
+            None if self.board.closed() && new_size > own.size() => Err(FollowRefusal::AwaitingSeal),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the next leaf of a lane in. The shell has checked it, asked [`Keeper::may_follow`], and stores it
+    /// durably before it answers.
+    ///
+    /// # Errors
+    /// [`BoxTrouble`]: a leaf that the rules refuse; nothing is changed then.
+    pub fn absorb_ballot(
+        &mut self,
+        lane: LaneIndex,
+        ballot: &CheckedBallot,
+        earlier: &dyn Fn(LeafIndex) -> Option<CheckedBallot>,
+    ) -> Result<LeafIndex, BoxTrouble> {
+        let Some(own) = self.boxes.get_mut(usize::from(lane.0)) else { return Err(BoxTrouble::Missing(LeafIndex(0))) };
+        own.absorb(ballot, earlier)
+    }
+
+    /// To be called after a batch of [`Keeper::absorb_ballot`].
+    pub fn followed(&mut self) {
+        self.refresh_closed_box();
+    }
+
+    /// Whether a checkpoint is exactly this trustee's own head of that lane. (P-LOG-5)
+    ///
+    /// # Errors
+    /// [`CosignRefusal`]; a `Fork` with the shard's signature on it is evidence against the shard.
+    pub fn cosign(&self, lane: LaneIndex, checkpoint: &Checkpoint) -> Result<(), CosignRefusal> {
+        self.may_follow(lane, checkpoint.size)?;
+        let expected = crate::log::origin(&self.board.election(), lane);
+        if checkpoint.origin != expected {
+            return Err(CosignRefusal::Origin { expected, got: checkpoint.origin.clone() });
+        }
+        let Some(own) = self.boxes.get(usize::from(lane.0)) else { return Err(FollowRefusal::NoRoll.into()) };
+        if own.size() != checkpoint.size {
+            return Err(CosignRefusal::OtherSize { own: own.size().0, got: checkpoint.size.0 });
+        }
+        let root = own.root();
+        if root != checkpoint.root {
+            return Err(CosignRefusal::Fork { size: checkpoint.size.0, own: root, got: checkpoint.root });
+        }
+        Ok(())
+    }
+
+    /// The board.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+    /// Who this is.
+    #[must_use]
+    pub fn me(&self) -> TrusteeIndex {
+        self.me
+    }
+    /// Whether the voter roll is there.
+    #[must_use]
+    pub fn has_roll(&self) -> bool {
+        self.roll.is_some()
+    }
+    /// What ballots are judged against, once the key is certified.
+    #[must_use]
+    pub fn form(&self) -> Option<Arc<BallotForm>> {
+        self.form.clone()
+    }
+    /// Leaves of a lane that were followed.
+    #[must_use]
+    pub fn lane_size(&self, lane: LaneIndex) -> LogSize {
+        self.boxes.get(usize::from(lane.0)).map_or(LogSize(0), BallotBox::size)
+    }
+    /// Root of a lane as followed so far.
+    #[must_use]
+    pub fn lane_root(&self, lane: LaneIndex) -> Option<Hash> {
+        self.boxes.get(usize::from(lane.0)).map(BallotBox::root)
+    }
+    /// What this trustee stands for as the vote set, once it has followed every lane to its end.
+    #[must_use]
+    pub fn own_vote_set(&self) -> Option<&VoteSet> {
+        self.closed_box.as_ref().map(|closed| &closed.vote_set)
+    }
+    /// Whether the operator has decided.
+    #[must_use]
+    pub fn decided(&self) -> bool {
+        self.decision.is_some() || self.board.said(Sender::Trustee(self.me), &[2, 3])
+    }
+}

@@ -1,0 +1,217 @@
+//! What a trustee owes, stage by stage. (P-KEE-2)
+
+use super::{
+    Accept, Attempt, Body, Close, CryptoRngCore, Decision, Duty, Judgement, Keeper, LOTS_WAIT_MS, Open, Purpose, Refuse,
+    STAND_BY_MS, Sender, String, TimeMs, ToString as _, Transactions, TrusteeIndex, Vec, format,
+};
+use crate::{
+    agreement::messages::VoteSet,
+    board::Stage,
+    ceremony::{self, AttemptSeed},
+    dleq,
+    tally::messages::Partials,
+};
+use alloc::vec;
+
+impl Keeper {
+    /// What this trustee owes now. To be called again after performing, until it is empty. (P-KEE-2)
+    ///
+    /// `rng` must be fresh entropy; `tx` builds the chain's transactions.
+    pub fn duties(&mut self, now: TimeMs, rng: &mut dyn CryptoRngCore, tx: &dyn Transactions) -> Vec<Duty> {
+        self.refresh();
+        if self.certified_at.is_none() && self.board.certificate().is_some() {
+            self.certified_at = Some(now);
+        }
+        if let Some(duty) = self.manifest_duty() {
+            return vec![duty];
+        }
+        if self.board.stage() == Stage::Stopped || !self.board.accepted() {
+            return Vec::new();
+        }
+        if self.board.key_certificate().is_none() {
+            return self.ceremony_duties(rng);
+        }
+        let mut duties = Vec::new();
+        duties.extend(self.rehearsal_duty(rng));
+        duties.extend(self.signing_duties(rng, tx));
+        duties.extend(self.voting_duties(now));
+        duties.extend(self.agreement_duties(now));
+        duties.extend(self.lot_duty(rng));
+        duties.extend(self.partials_duty(now, rng));
+        duties.into_iter().map(Duty::Post).collect()
+    }
+
+    fn has_said(&self, kind: u16, number: u32) -> bool {
+        self.board.has(kind, number, 0, Sender::Trustee(self.me))
+    }
+
+    /// P-MAN-4: the operator's word, once.
+    fn manifest_duty(&self) -> Option<Duty> {
+        if !self.board.announced() || self.has_said(2, 0) || self.has_said(3, 0) {
+            return None;
+        }
+        match self.decision.as_ref()? {
+            Decision::Accept => Some(Duty::Post(Accept {}.into())),
+            Decision::Refuse { reason } => Some(Duty::Post(Refuse { reason: reason.clone() }.into())),
+        }
+    }
+
+    /// P-DKG: the current attempt, from its seed.
+    fn ceremony_duties(&self, rng: &mut dyn CryptoRngCore) -> Vec<Duty> {
+        let attempt = self.board.current_attempt();
+        if self.board.has(17, attempt.0, 0, Sender::Trustee(self.me)) {
+            return Vec::new();
+        }
+        let Some(seed) = self.seeds.get(&attempt) else {
+            // > No nonce survives a restart: terms without their seed cannot be kept, so the attempt is given up.
+            if self.board.has(10, attempt.0, 0, Sender::Trustee(self.me)) {
+                let reason = "the sealed seed of this attempt is gone".to_string();
+                return vec![Duty::Post(ceremony::messages::Abandon { attempt, reason }.into())];
+            }
+            return vec![Duty::Seal { attempt, seed: AttemptSeed::random(rng) }];
+        };
+        self.board.ceremony_messages(self.me, attempt, seed).into_iter().map(Duty::Post).collect()
+    }
+
+    /// P-DKG-8
+    fn rehearsal_duty(&self, rng: &mut dyn CryptoRngCore) -> Option<Body> {
+        let certificate = self.board.key_certificate()?;
+        if self.has_said(19, certificate.attempt.0) {
+            return None;
+        }
+        let shares = self.shares.as_ref()?;
+        let (partial, proof) = self.board.rehearsal_partial(self.me, shares.election(), rng)?;
+        Some(ceremony::messages::Rehearsal { attempt: certificate.attempt, partial, proof }.into())
+    }
+
+    /// P-VOT-2, P-VOT-4
+    fn voting_duties(&self, now: TimeMs) -> Vec<Body> {
+        let mut out = Vec::new();
+        let Some(key_certificate) = self.board.key_certificate().map(ceremony::KeyCertificate::digest) else {
+            return out;
+        };
+        let manifest = self.board.manifest();
+        if !self.has_said(21, 0)
+            && self.board.open_requested()
+            && self.board.ready()
+            && self.roll.is_some()
+            && now >= manifest.opens_not_before
+        {
+            out.push(Open { key_certificate }.into());
+        }
+        if !self.has_said(23, 0)
+            && self.board.opened()
+            && self.board.close_requested()
+            && now >= manifest.closes_not_before
+        {
+            out.push(Close { key_certificate }.into());
+        }
+        out
+    }
+
+    /// P-AGR
+    fn agreement_duties(&mut self, now: TimeMs) -> Vec<Body> {
+        if !self.board.closed() || self.board.sealed().is_none() || self.board.certificate().is_some() {
+            return Vec::new();
+        }
+        let own = self.closed_box.as_ref().map(|closed| closed.vote_set.clone());
+        let judge = |value: &VoteSet| match &own {
+            Some(own) if own == value => Judgement::Valid,
+            Some(_) => Judgement::Invalid,
+            None => Judgement::NotYet,
+        };
+        let messages = self.voter.duty(now, self.board.votes(), &judge, own.as_ref());
+        messages.into_iter().map(Into::into).collect()
+    }
+
+    /// P-LOT-1
+    fn lot_duty(&self, rng: &mut dyn CryptoRngCore) -> Option<Body> {
+        let vote_set = self.board.vote_set()?;
+        if self.has_said(33, 0) {
+            return None;
+        }
+        let certificate = self.board.key_certificate()?;
+        let seed = self.seeds.get(&certificate.attempt)?;
+        Some(crate::lots::lot(&seed.lot_keypair(), &vote_set, &self.board.election(), rng).into())
+    }
+
+    /// P-TAL-1: of the certified aggregate that this trustee recomputed itself, once, and in its turn.
+    fn partials_duty(&self, now: TimeMs, rng: &mut dyn CryptoRngCore) -> Option<Body> {
+        let vote_set = self.board.vote_set()?;
+        if self.has_said(40, 0) || self.board.result().is_some() || !self.turn_to_decrypt(now) {
+            return None;
+        }
+        let closed = self.closed_box.as_ref()?;
+        if closed.vote_set.hash(&self.board.election()) != vote_set || self.small_tally() {
+            return None;
+        }
+        let shares = self.shares.as_ref()?;
+        let certificate = self.board.key_certificate()?;
+        let public = certificate.election_share(self.me)?;
+        let context = dleq::Context::tally(self.board.election(), self.me, vote_set);
+        let proven = dleq::prove(&context, shares.election(), public, &closed.sums(), rng);
+        Some(Partials { vote_set, points: proven.points, proof: proven.proof }.into())
+    }
+
+    /// Rank among the lots: the first `t` at once, the others when those before them keep silent. (P-LOT-3)
+    fn turn_to_decrypt(&self, now: TimeMs) -> bool {
+        let Some(since) = self.certified_at else { return false };
+        let waited = now.0.saturating_sub(since.0);
+        let all_lots = self.board.lots().len() == usize::from(self.board.manifest().n());
+        if !all_lots && waited < LOTS_WAIT_MS {
+            return false;
+        }
+        let rank = self.board.lot_order().iter().position(|index| *index == self.me).unwrap_or(usize::MAX);
+        let threshold = usize::from(self.board.manifest().quorums.t);
+        let behind = u64::try_from(rank.saturating_sub(threshold).saturating_add(1)).unwrap_or(u64::MAX);
+        rank < threshold || waited >= LOTS_WAIT_MS.saturating_add(STAND_BY_MS.saturating_mul(behind))
+    }
+
+    /// T12: too few ballots to open without revealing votes.
+    fn small_tally(&self) -> bool {
+        let counted = self.board.certificate().map_or(0, |certificate| certificate.value.counted);
+        counted < self.board.manifest().tally_min
+    }
+
+    /// When to be called again, in milliseconds from now, if time alone can make a duty due.
+    #[must_use]
+    pub fn wake_after_ms(&self, now: TimeMs) -> Option<u32> {
+        let waits_for_time = match self.board.stage() {
+            Stage::Ready => now < self.board.manifest().opens_not_before,
+            Stage::Agreement | Stage::Tally | Stage::Closing => true,
+            _ => false,
+        };
+        waits_for_time.then_some(200)
+    }
+
+    /// What this trustee waits for, in plain language; empty when for nothing.
+    #[must_use]
+    pub fn waiting(&self, now: TimeMs) -> String {
+        if !self.board.announced() {
+            return "the official's announcement".to_string();
+        }
+        if !self.decided() {
+            return format!("its operator: run `trustee show {0}`, then `trustee accept {0}`", self.board.election());
+        }
+        if self.roll.is_none() {
+            return "the voter roll".to_string();
+        }
+        let manifest = self.board.manifest();
+        match self.board.stage() {
+            Stage::Ready if self.board.open_requested() && now < manifest.opens_not_before => {
+                "the opening time of the manifest".to_string()
+            }
+            Stage::Open if self.board.close_requested() && now < manifest.closes_not_before => {
+                "the closing time of the manifest".to_string()
+            }
+            Stage::Agreement if self.closed_box.is_none() => "the rest of the log".to_string(),
+            Stage::Tally if self.small_tally() => format!(
+                "SMALL_TALLY: fewer than {} ballots count; opening them could reveal votes. A new manifest with a lower \
+                 tally_min is the consent that is needed",
+                manifest.tally_min
+            ),
+            _ => String::new(),
+        }
+    }
+}
+
