@@ -68,3 +68,455 @@ pub struct Board {
     partials: BTreeMap<TrusteeIndex, Vec<RawPoint>>,
     result: Option<Result<ElectionResult, crate::tally::TallyRefusal>>,
 }
+
+impl Board {
+    /// Empty.
+    #[must_use]
+    pub fn new(manifest: Arc<Manifest>) -> Self {
+        Self {
+            election: manifest.id(),
+            manifest,
+            slots: BTreeMap::new(),
+            evidence: Vec::new(),
+            key: None,
+            signing_keys: None,
+            rehearsed: BTreeSet::new(),
+            rehearsal_signature: None,
+            votes: Votes::new(),
+            certificate: None,
+            lots: BTreeMap::new(),
+            sums: None,
+            partials: BTreeMap::new(),
+            result: None,
+        }
+    }
+
+    /// Judges an envelope: whose it is, whether its slot is free. Reads only; one signature check. (P-BRD-1)
+    pub fn check(&self, envelope: &Envelope) -> Verdict<CheckedEnvelope> {
+        if let Err(refusal) = envelope.verify(&self.election, &self.manifest) {
+            return Verdict::Moot(Moot::Refused(refusal));
+        }
+        let slot = envelope.slot();
+        if let Some(earlier) = self.slots.get(&slot) {
+            if earlier.body == envelope.body {
+                return Verdict::Moot(Moot::Repeat);
+            }
+            return Verdict::Fault(Evidence {
+                accused: envelope.sender,
+                wrong: Wrong::Equivocation,
+                envelopes: alloc::vec![earlier.clone(), envelope.clone()],
+            });
+        }
+        if self.slots.len() >= ENVELOPES_MAX {
+            return Verdict::Moot(Moot::Full { max: ENVELOPES_MAX });
+        }
+        let max = match slot.tag {
+            10..=19 => CEREMONY_ATTEMPTS_MAX,
+            30..=32 => ROUNDS_MAX,
+            50..=53 => crate::signing::ATTEMPTS_MAX,
+            _ => u32::MAX,
+        };
+        if slot.number > max {
+            return Verdict::Moot(Moot::TooFarAhead { got: slot.number, max });
+        }
+        Verdict::Valid(CheckedEnvelope(envelope.clone()))
+    }
+
+    /// Takes a checked envelope in, and draws the conclusions. Total and idempotent. (P-BRD-2)
+    pub fn absorb(&mut self, envelope: CheckedEnvelope) {
+        let CheckedEnvelope(envelope) = envelope;
+        let slot = envelope.slot();
+        if self.slots.contains_key(&slot) {
+            return;
+        }
+        if let Sender::Trustee(from) = envelope.sender {
+            match &envelope.body {
+                Body::Proposal(body) => self.votes.absorb_proposal(from, body),
+                Body::Prevote(body) => self.votes.absorb_prevote(from, body),
+                Body::Precommit(body) => self.votes.absorb_precommit(from, body),
+                _ => {}
+            }
+        }
+        self.slots.insert(slot, envelope);
+        self.conclude(slot);
+    }
+
+    fn conclude(&mut self, slot: Slot) {
+        match slot.tag {
+            10..=19 => {
+                self.conclude_ceremony(Attempt(slot.number));
+                self.conclude_rehearsal();
+            }
+            30..=32 if self.certificate.is_none() => {
+                self.certificate = self.votes.certificate(&self.election, self.manifest.quorums.q);
+                self.conclude_tally();
+            }
+            33 | 40 => self.conclude_tally(),
+            50..=53 if self.rehearsal_signature.is_none() => {
+                self.rehearsal_signature = self.find_rehearsal_signature();
+            }
+            _ => {}
+        }
+    }
+
+    /// P-DKG-6: the certificate of the first attempt that all confirmed; wrongs that the transcript shows.
+    fn conclude_ceremony(&mut self, attempt: Attempt) {
+        let transcript = self.transcript(attempt);
+        let flaws: Vec<Evidence> = transcript
+            .flaws()
+            .into_iter()
+            .map(|flaw| Evidence {
+                accused: Sender::Trustee(flaw.culprit),
+                wrong: flaw.wrong,
+                envelopes: self.proof_envelopes(attempt, &flaw.proof),
+            })
+            .collect();
+        let key = (self.key.is_none() && transcript.certified()).then(|| transcript.certificate()).flatten();
+        for flaw in flaws {
+            self.record_evidence(flaw);
+        }
+        if let Some(key) = key {
+            self.signing_keys =
+                SigningKeys::new(&key.signing_key, &key.signing_shares, self.manifest.quorums.s).ok();
+            self.key = Some(key);
+            self.conclude_rehearsal();
+        }
+    }
+
+    /// P-DKG-8: who decrypted the rehearsal ciphertext rightly.
+    fn conclude_rehearsal(&mut self) {
+        let Some(key) = &self.key else { return };
+        let digest = key.digest();
+        let (a, _, _) = ceremony::rehearsal_ciphertext(key);
+        let mut rehearsed = BTreeSet::new();
+        let mut wrongs = Vec::new();
+        for envelope in self.of_kind(19) {
+            let (Sender::Trustee(from), Body::Rehearsal(body)) = (envelope.sender, &envelope.body) else { continue };
+            if body.attempt != key.attempt || self.rehearsed.contains(&from) {
+                continue;
+            }
+            let Some(share) = key.election_share(from) else { continue };
+            let scope = dleq::Scope::Rehearsal { attempt: key.attempt, digest };
+            let context = dleq::Context { election: self.election, scope, trustee: from };
+            match dleq::verify(&context, share, &[a.raw()], &[body.partial], &body.proof) {
+                Ok(_) => {
+                    rehearsed.insert(from);
+                }
+                Err(wrong) => wrongs.push(Evidence {
+                    accused: envelope.sender,
+                    wrong,
+                    envelopes: alloc::vec![envelope.clone()],
+                }),
+            }
+        }
+        self.rehearsed.extend(rehearsed);
+        for wrong in wrongs {
+            self.record_evidence(wrong);
+        }
+    }
+
+    /// P-LOT-2, P-TAL: lots, partial decryptions, result.
+    fn conclude_tally(&mut self) {
+        let (Some(key), Some(vote_set)) = (&self.key, self.vote_set()) else { return };
+        let mut wrongs = Vec::new();
+        for envelope in self.of_kind(33) {
+            let (Sender::Trustee(from), Body::Lot(body)) = (envelope.sender, &envelope.body) else { continue };
+            if self.lots.contains_key(&from) {
+                continue;
+            }
+            let Some(lot_key) = key.lot_key(from) else { continue };
+            match lots::verify(lot_key, &vote_set, &self.election, body) {
+                Ok(output) => {
+                    self.lots.insert(from, output);
+                }
+                Err(wrong) => wrongs.push((envelope.sender, wrong, envelope.clone())),
+            }
+        }
+        if let Some(sums) = &self.sums {
+            for envelope in self.of_kind(40) {
+                let (Sender::Trustee(from), Body::Partials(body)) = (envelope.sender, &envelope.body) else { continue };
+                if self.partials.contains_key(&from) {
+                    continue;
+                }
+                let Some(share) = key.election_share(from) else { continue };
+                match tally::check_partials(self.election, from, vote_set, share, sums, body) {
+                    Ok(points) => {
+                        self.partials.insert(from, points);
+                    }
+                    Err(wrong) => wrongs.push((envelope.sender, wrong, envelope.clone())),
+                }
+            }
+        }
+        for (accused, wrong, envelope) in wrongs {
+            self.record_evidence(Evidence { accused, wrong, envelopes: alloc::vec![envelope] });
+        }
+        self.conclude_result(vote_set);
+    }
+
+    fn conclude_result(&mut self, vote_set: Hash) {
+        let threshold = self.manifest.quorums.t;
+        if self.result.is_some() || self.partials.len() < usize::from(threshold) {
+            return;
+        }
+        let (Some(sums), Some(certificate)) = (&self.sums, &self.certificate) else { return };
+        self.result = Some(tally::combine(threshold, &self.partials, sums).and_then(|mut messages| {
+            // The last sum is the beacon: it encrypts nothing, and what comes out nobody could choose. (P-LOT-4)
+            let beacon = messages.pop().unwrap_or_else(crate::group::identity);
+            let lot = |contest, option| lots::tie_lot(&beacon, contest, option);
+            ElectionResult::count(&self.manifest, &certificate.value, vote_set, &messages, &lot)
+        }));
+    }
+
+    /// Shows the board what a trustee or the home shard has summed up itself. Taken if it is what was certified.
+    pub fn set_aggregate(&mut self, closed: &ClosedBox) -> bool {
+        if self.sums.is_some() {
+            return true;
+        }
+        let certified = self.certificate.as_ref().is_some_and(|certificate| certificate.value == closed.vote_set);
+        if certified && let Some(vote_set) = self.vote_set() {
+            self.sums = Some(lots::with_beacon(closed.sums(), &self.election, &vote_set));
+            self.conclude_tally();
+        }
+        certified
+    }
+
+    /// Takes note of a proven wrong. `false` if it was noted before.
+    pub fn record_evidence(&mut self, evidence: Evidence) -> bool {
+        let known = self.evidence.iter().any(|known| {
+            known.accused == evidence.accused
+                && known.wrong == evidence.wrong
+                && known.envelopes.first().map(Envelope::slot) == evidence.envelopes.first().map(Envelope::slot)
+        });
+        if !known && self.evidence.len() < EVIDENCE_MAX {
+            self.evidence.push(evidence);
+        }
+        !known
+    }
+
+    fn proof_envelopes(&self, attempt: Attempt, proof: &[(u16, TrusteeIndex, u16)]) -> Vec<Envelope> {
+        let find = |(tag, from, topic): &(u16, TrusteeIndex, u16)| {
+            self.get(*tag, attempt.0, *topic, Sender::Trustee(*from)).cloned()
+        };
+        proof.iter().filter_map(find).collect()
+    }
+
+    /// The key ceremony's public messages of one attempt.
+    #[must_use]
+    pub fn transcript(&self, attempt: Attempt) -> Transcript<'_> {
+        let mut transcript = Transcript::new(self.election, &self.manifest, attempt);
+        for (slot, envelope) in self.slots.range(tag_range(10, 17)) {
+            if let (Sender::Trustee(from), true) = (envelope.sender, slot.number == attempt.0) {
+                transcript.add(from, &envelope.body);
+            }
+        }
+        transcript
+    }
+
+    /// The attempt that is being made: one more than the newest that a trustee gave up and an official asked to repeat.
+    /// (P-DKG-7)
+    #[must_use]
+    pub fn current_attempt(&self) -> Attempt {
+        let mut attempt = Attempt(1);
+        let mut asked: Vec<u32> = self
+            .of_kind(18)
+            .filter_map(|envelope| match &envelope.body {
+                Body::NextAttempt(body) => Some(body.attempt.0),
+                _ => None,
+            })
+            .collect();
+        asked.sort_unstable();
+        for next in asked {
+            if next == attempt.0.saturating_add(1) && self.given_up(attempt) {
+                attempt = Attempt(next);
+            }
+        }
+        attempt
+    }
+
+    /// Whether a trustee has said that it will not confirm an attempt.
+    #[must_use]
+    pub fn given_up(&self, attempt: Attempt) -> bool {
+        self.of_kind(14).chain(self.of_kind(17)).any(|envelope| envelope.slot().number == attempt.0)
+    }
+
+    /// Envelopes of one kind, in slot order.
+    pub fn of_kind(&self, tag: u16) -> impl Iterator<Item = &Envelope> {
+        self.slots.range(tag_range(tag, tag)).map(|(_, envelope)| envelope)
+    }
+
+    /// What is in a slot.
+    #[must_use]
+    pub fn get(&self, tag: u16, number: u32, topic: u16, sender: Sender) -> Option<&Envelope> {
+        self.slots.get(&Slot { tag, number, topic, sender })
+    }
+
+    /// Whether a slot is filled.
+    #[must_use]
+    pub fn has(&self, tag: u16, number: u32, topic: u16, sender: Sender) -> bool {
+        self.slots.contains_key(&Slot { tag, number, topic, sender })
+    }
+
+    /// Everything that a trustee has said.
+    pub fn said_by(&self, trustee: TrusteeIndex) -> impl Iterator<Item = &Body> {
+        let all = self.slots.values().filter(move |envelope| envelope.sender == Sender::Trustee(trustee));
+        all.map(|envelope| &envelope.body)
+    }
+
+    /// All envelopes, in slot order.
+    pub fn envelopes(&self) -> impl Iterator<Item = &Envelope> {
+        self.slots.values()
+    }
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+    /// The election.
+    #[must_use]
+    pub fn election(&self) -> ElectionId {
+        self.election
+    }
+    /// The manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+    /// Proven wrongs, in the order in which they were noted.
+    #[must_use]
+    pub fn evidence(&self) -> &[Evidence] {
+        &self.evidence
+    }
+    /// Whether an official has put the election forward.
+    #[must_use]
+    pub fn announced(&self) -> bool {
+        self.of_kind(1).next().is_some()
+    }
+    /// Whether every trustee's operator has accepted the manifest.
+    #[must_use]
+    pub fn accepted(&self) -> bool {
+        self.manifest.trustee_indices().all(|index| self.has(2, 0, 0, Sender::Trustee(index)))
+    }
+    /// The certified keys.
+    #[must_use]
+    pub fn key_certificate(&self) -> Option<&KeyCertificate> {
+        self.key.as_ref()
+    }
+    /// The certified signing keys, decoded.
+    #[must_use]
+    pub fn signing_keys(&self) -> Option<&SigningKeys> {
+        self.signing_keys.as_ref()
+    }
+    /// Whether every trustee has decrypted the rehearsal ciphertext rightly.
+    #[must_use]
+    pub fn all_rehearsed(&self) -> bool {
+        self.key.is_some() && self.rehearsed.len() == usize::from(self.manifest.n())
+    }
+    /// Whether both keys were tried by every trustee. (P-DKG-8)
+    #[must_use]
+    pub fn rehearsed(&self) -> bool {
+        self.all_rehearsed() && self.rehearsal_signature.is_some()
+    }
+    /// Whether the election may be opened: keys tried, and their certificate anchored. (P-VOT-2)
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.rehearsed() && self.anchored(Purpose::AnchorKey).is_some()
+    }
+    /// Whether an official has asked to open with the certified key.
+    #[must_use]
+    pub fn open_requested(&self) -> bool {
+        self.names_our_key(20) > 0
+    }
+    /// Whether a quorum of trustees has opened the election.
+    #[must_use]
+    pub fn opened(&self) -> bool {
+        self.names_our_key(21) >= usize::from(self.manifest.quorums.q)
+    }
+    /// Whether an official has asked to close.
+    #[must_use]
+    pub fn close_requested(&self) -> bool {
+        self.names_our_key(22) > 0
+    }
+    /// Whether a quorum of trustees has closed the election.
+    #[must_use]
+    pub fn closed(&self) -> bool {
+        self.opened() && self.names_our_key(23) >= usize::from(self.manifest.quorums.q)
+    }
+
+    /// How many envelopes of a kind name the certified key.
+    fn names_our_key(&self, tag: u16) -> usize {
+        let Some(ours) = self.key.as_ref().map(KeyCertificate::digest) else { return 0 };
+        let named = self.of_kind(tag).filter(|envelope| match &envelope.body {
+            Body::OpenRequest(body) => body.key_certificate == ours,
+            Body::Open(body) => body.key_certificate == ours,
+            Body::CloseRequest(body) => body.key_certificate == ours,
+            Body::Close(body) => body.key_certificate == ours,
+            _ => false,
+        });
+        named.count()
+    }
+
+    /// Where the home shard says that the log ends.
+    #[must_use]
+    pub fn sealed(&self) -> Option<&crate::agreement::messages::Sealed> {
+        match &self.get(24, 0, 0, Sender::Shard(self.manifest.home))?.body {
+            Body::Sealed(sealed) => Some(sealed),
+            _ => None,
+        }
+    }
+    /// The votes of the agreement.
+    #[must_use]
+    pub fn votes(&self) -> &Votes {
+        &self.votes
+    }
+    /// The certified vote set.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&VoteSetCertificate> {
+        self.certificate.as_ref()
+    }
+    /// Hash of the certified vote set.
+    #[must_use]
+    pub fn vote_set(&self) -> Option<Hash> {
+        self.certificate.as_ref().map(|certificate| certificate.value.hash(&self.election))
+    }
+    /// Verified lots.
+    #[must_use]
+    pub fn lots(&self) -> &BTreeMap<TrusteeIndex, Hash> {
+        &self.lots
+    }
+    /// Trustees in the order in which they decrypt and sign first. (P-LOT-3)
+    #[must_use]
+    pub fn lot_order(&self) -> Vec<TrusteeIndex> {
+        lots::order(&self.manifest, &self.lots)
+    }
+    /// Trustees whose partial decryptions hold.
+    pub fn decrypted(&self) -> impl Iterator<Item = TrusteeIndex> {
+        self.partials.keys().copied()
+    }
+    /// The result.
+    #[must_use]
+    pub fn result(&self) -> Option<&ElectionResult> {
+        self.result.as_ref()?.as_ref().ok()
+    }
+    /// Why there is none though enough partial decryptions are there.
+    #[must_use]
+    pub fn tally_trouble(&self) -> Option<&tally::TallyRefusal> {
+        self.result.as_ref()?.as_ref().err()
+    }
+    /// The sums that are decrypted: the aggregate in contest and option order, and the beacon.
+    #[must_use]
+    pub fn sums(&self) -> Option<&[(RawPoint, RawPoint)]> {
+        self.sums.as_deref()
+    }
+}
+
+/// All slots whose tag is in a range.
+fn tag_range(first: u16, last: u16) -> core::ops::RangeInclusive<Slot> {
+    let from = Slot { tag: first, number: 0, topic: 0, sender: Sender::Trustee(TrusteeIndex(0)) };
+    let to = Slot { tag: last, number: u32::MAX, topic: u16::MAX, sender: Sender::Official(u16::MAX) };
+    from..=to
+}

@@ -1,16 +1,18 @@
 //! Joint signatures as the board shows them: what may be signed, and how far each attempt is. (P-SIG-1, P-ANC-1)
 
-use super::{BTreeMap, BTreeSet, Board, Hash, Purpose, String, TrusteeIndex, Vec};
+use super::{Board, Purpose};
 use crate::{
     ceremony,
-    ids::Attempt,
+    encoding::Hash,
+    ids::{Attempt, TrusteeIndex},
     signed::{Body, Sender},
     signing::{
-        self, Progress, anchor_text,
-        messages::{Anchored, SignCommitment, SignRequest, SignShare},
+        Anchor, Progress, Session, content,
+        messages::{Anchored, SignAbort, SignCommitment, SignRequest, SignShare},
         nonce_seed,
     },
 };
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 /// A transaction, decoded. The shells turn it into bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +81,15 @@ impl SignableRefusal {
     }
 }
 
+/// What a request asks to sign, rebuilt from one's own board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signable {
+    /// The exact bytes.
+    pub message: Vec<u8>,
+    /// What may never change between attempts of one purpose: the message without the chain's nonce.
+    pub content: Hash,
+}
+
 /// One attempt at one joint signature.
 #[derive(Debug, Clone)]
 pub struct SigningView<'a> {
@@ -88,15 +99,19 @@ pub struct SigningView<'a> {
     pub commitments: BTreeMap<TrusteeIndex, &'a SignCommitment>,
     /// By signer.
     pub shares: BTreeMap<TrusteeIndex, &'a SignShare>,
-    /// Who gave up.
-    pub aborts: BTreeSet<TrusteeIndex>,
+    /// By signer.
+    pub aborts: BTreeMap<TrusteeIndex, &'a SignAbort>,
 }
 
 impl SigningView<'_> {
-    /// How far it is.
+    /// Who has not done what the attempt waits for now.
     #[must_use]
-    pub fn progress(&self) -> Progress {
-        signing::progress(&self.request.signers, &self.commitments, &self.shares, &self.aborts)
+    pub fn missing(&self) -> Vec<TrusteeIndex> {
+        let lacks = |there: &dyn Fn(&TrusteeIndex) -> bool| -> Vec<TrusteeIndex> {
+            self.request.signers.iter().filter(|signer| !there(signer)).copied().collect()
+        };
+        let missing = lacks(&|signer| self.commitments.contains_key(signer));
+        if missing.is_empty() { lacks(&|signer| self.shares.contains_key(signer)) } else { missing }
     }
 }
 
@@ -122,7 +137,7 @@ impl Board {
             request,
             commitments: BTreeMap::new(),
             shares: BTreeMap::new(),
-            aborts: BTreeSet::new(),
+            aborts: BTreeMap::new(),
         };
         for signer in &request.signers {
             let sender = Sender::Trustee(*signer);
@@ -132,8 +147,8 @@ impl Board {
             if let Some(Body::SignShare(body)) = self.get(52, attempt.0, topic, sender).map(|e| &e.body) {
                 view.shares.insert(*signer, body);
             }
-            if self.has(53, attempt.0, topic, sender) {
-                view.aborts.insert(*signer);
+            if let Some(Body::SignAbort(body)) = self.get(53, attempt.0, topic, sender).map(|e| &e.body) {
+                view.aborts.insert(*signer, body);
             }
         }
         Some(view)
@@ -147,7 +162,7 @@ impl Board {
         &self,
         request: &SignRequest,
         tx: &dyn super::Transactions,
-    ) -> Result<Vec<u8>, SignableRefusal> {
+    ) -> Result<Signable, SignableRefusal> {
         let key = self.key.as_ref().ok_or(SignableRefusal::NotYet)?;
         let n = self.manifest.n();
         let ascending = request.signers.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
@@ -163,38 +178,47 @@ impl Board {
             if request.nonce != [0; 32] {
                 return Err(SignableRefusal::Parameters);
             }
-            return Ok(ceremony::rehearsal_statement(key));
+            let message = ceremony::rehearsal_statement(key);
+            let content = content(&self.election, request.purpose, &message);
+            return Ok(Signable { message, content });
         }
         if !self.rehearsed() {
             return Err(SignableRefusal::NotYet);
         }
         let group = key.signing_key;
         let seed = nonce_seed(&self.election);
-        let intent = match request.purpose {
+        let (intent, fixed) = match request.purpose {
             Purpose::CreateNonce if request.lamports > LAMPORTS_MAX => {
                 return Err(SignableRefusal::Lamports { got: request.lamports });
             }
             Purpose::CreateNonce => {
-                ChainIntent::CreateNonce { group, seed, lamports: request.lamports, recent_blockhash: request.nonce }
+                let fixed = seed.clone();
+                let (lamports, recent_blockhash) = (request.lamports, request.nonce);
+                (ChainIntent::CreateNonce { group, seed, lamports, recent_blockhash }, fixed)
             }
             purpose => {
                 let text = self.memo(purpose).ok_or(SignableRefusal::NotYet)?;
-                ChainIntent::Memo { group, seed, nonce: request.nonce, text }
+                let fixed = text.clone();
+                (ChainIntent::Memo { group, seed, nonce: request.nonce, text }, fixed)
             }
         };
-        tx.message(&intent).ok_or(SignableRefusal::Unbuildable)
+        let message = tx.message(&intent).ok_or(SignableRefusal::Unbuildable)?;
+        Ok(Signable { message, content: content(&self.election, request.purpose, fixed.as_bytes()) })
     }
 
     /// What a purpose anchors, once it is certified here. (P-ANC-1)
     #[must_use]
     pub fn memo(&self, purpose: Purpose) -> Option<String> {
-        let digests: Vec<Hash> = match purpose {
-            Purpose::AnchorKey => alloc::vec![self.key.as_ref()?.digest()],
-            Purpose::AnchorVoteSet => alloc::vec![self.vote_set()?],
-            Purpose::AnchorResult => alloc::vec![self.vote_set()?, self.result()?.digest()],
+        let election = self.election;
+        let anchor = match purpose {
+            Purpose::AnchorKey => Anchor::Key { election, certificate: self.key.as_ref()?.digest() },
+            Purpose::AnchorVoteSet => Anchor::VoteSet { election, vote_set: self.vote_set()? },
+            Purpose::AnchorResult => {
+                Anchor::Result { election, vote_set: self.vote_set()?, result: self.result()?.digest() }
+            }
             Purpose::Rehearsal | Purpose::CreateNonce => return None,
         };
-        anchor_text(purpose, &self.election, &digests)
+        Some(anchor.text())
     }
 
     /// What the home shard says of an anchor.
@@ -206,33 +230,28 @@ impl Board {
         }
     }
 
-    /// The joint signature of an attempt, if all its shares are there and sound.
-    ///
-    /// # Errors
-    /// Whose shares are not sound.
-    pub fn joint_signature(
-        &self,
-        purpose: Purpose,
-        attempt: Attempt,
-        message: &[u8],
-    ) -> Option<Result<[u8; 64], signing::AggregateRefusal>> {
+    /// How far an attempt is, for a message that was rebuilt with [`Board::signable`].
+    #[must_use]
+    pub fn progress(&self, purpose: Purpose, attempt: Attempt, message: &[u8]) -> Option<Progress> {
         let view = self.signing(purpose, attempt)?;
-        if !matches!(view.progress(), Progress::Complete) {
-            return None;
-        }
-        let key = self.key.as_ref()?;
-        Some(signing::aggregate(message, &view.commitments, &view.shares, &key.signing_key, &key.signing_shares))
+        let keys = self.signing_keys.as_ref()?;
+        let session = Session { keys, request: view.request, message };
+        Some(session.progress(&view.commitments, &view.shares, &view.aborts))
     }
 
-    /// The joint signature of the rehearsal statement: every trustee's share took part.
+    /// The joint signature of the rehearsal statement, in which every trustee's share took part.
     #[must_use]
     pub fn rehearsal_signature(&self) -> Option<[u8; 64]> {
-        let key = self.key.as_ref()?;
-        let message = ceremony::rehearsal_statement(key);
-        let requests = self.of_kind(50).filter_map(|envelope| match &envelope.body {
-            Body::SignRequest(request) if request.purpose == Purpose::Rehearsal => Some(request.attempt),
+        self.rehearsal_signature
+    }
+
+    /// Looks for it on the board.
+    pub(super) fn find_rehearsal_signature(&self) -> Option<[u8; 64]> {
+        let message = ceremony::rehearsal_statement(self.key.as_ref()?);
+        let attempt = self.newest_request(Purpose::Rehearsal)?.attempt;
+        match self.progress(Purpose::Rehearsal, attempt, &message)? {
+            Progress::Signed(signature) => Some(signature),
             _ => None,
-        });
-        requests.into_iter().find_map(|attempt| self.joint_signature(Purpose::Rehearsal, attempt, &message)?.ok())
+        }
     }
 }

@@ -1,15 +1,15 @@
 //! Where an election stands, and who is waited for. (P-BRD-3)
 
-use super::{Board, Purpose, String, Vec};
+use super::{Board, Purpose};
 use crate::{
     agreement,
     ids::TrusteeIndex,
     signed::Sender,
-    signing::Progress,
 };
 use alloc::{
     format,
-    string::ToString as _,
+    string::{String, ToString as _},
+    vec::Vec,
 };
 
 /// Stages of an election, in order.
@@ -167,13 +167,8 @@ impl Board {
         if self.anchored(purpose).is_some() || (purpose == Purpose::Rehearsal && self.rehearsal_signature().is_some()) {
             return Vec::new();
         }
-        let who = match self.newest_request(purpose).and_then(|request| self.signing(purpose, request.attempt)) {
-            Some(view) => match view.progress() {
-                Progress::AwaitingCommitments { missing } | Progress::AwaitingShares { missing, .. } => missing,
-                _ => Vec::new(),
-            },
-            None => Vec::new(),
-        };
+        let view = self.newest_request(purpose).and_then(|request| self.signing(purpose, request.attempt));
+        let who = view.map(|view| view.missing()).unwrap_or_default();
         self.named(&who, &format!("a share of the joint signature ({})", purpose.name()))
     }
 

@@ -3,14 +3,17 @@
 //! Nothing is signed but what this trustee derives itself: the request names a purpose, a chain nonce and who signs;
 //! the message is rebuilt from the certified board. One content per purpose, attempts ascending, a nonce answered once.
 
-use super::{Body, BTreeMap, CryptoRngCore, Keeper, Purpose, String, ToString as _, Transactions, Vec};
-use crate::{
-    ids::TrusteeIndex,
-    signing::{
-        self,
-        messages::{SignAbort, SignCommitment, SignRequest},
-    },
+use super::{Body, Keeper, Purpose, Transactions};
+use crate::signing::{
+    self, SignerLocks,
+    messages::{SignAbort, SignRequest},
 };
+use alloc::{
+    collections::BTreeMap,
+    string::{String, ToString as _},
+    vec::Vec,
+};
+use rand_core::CryptoRngCore;
 
 impl Keeper {
     /// Commitments, shares and aborts that are owed.
@@ -25,6 +28,23 @@ impl Keeper {
         out
     }
 
+    /// This trustee's promises, folded from its own statements on the board. (P-SIG-5)
+    fn locks(&self, content: [u8; 32], purpose: Purpose) -> SignerLocks {
+        let mut locks = SignerLocks::new();
+        for body in self.board.said_by(self.me) {
+            match body {
+                Body::SignCommitment(body) if body.purpose == purpose => {
+                    let own = self.contents.get(&purpose).copied().unwrap_or(content);
+                    locks.committed(body, own);
+                }
+                Body::SignShare(body) if body.purpose == purpose => locks.answered(body),
+                Body::SignAbort(body) if body.purpose == purpose => locks.aborted(body),
+                _ => {}
+            }
+        }
+        locks
+    }
+
     fn signing_duty(
         &mut self,
         request: &SignRequest,
@@ -35,40 +55,46 @@ impl Keeper {
         let view = self.board.signing(purpose, attempt)?;
         if !request.signers.contains(&self.me)
             || view.shares.contains_key(&self.me)
-            || view.aborts.contains(&self.me)
+            || view.aborts.contains_key(&self.me)
             || self.board.anchored(purpose).is_some()
         {
             return None;
         }
         let abort = |reason: String| Some(SignAbort { purpose, attempt, reason }.into());
-        let message = match self.board.signable(request, tx) {
-            Ok(message) => message,
+        let signable = match self.board.signable(request, tx) {
+            Ok(signable) => signable,
             Err(refusal) if refusal.is_final() => return abort(refusal.to_string()),
             Err(_) => return None,
         };
-        let committed: Option<SignCommitment> = view.commitments.get(&self.me).map(|own| (*own).clone());
-        let commitments: BTreeMap<TrusteeIndex, SignCommitment> =
-            view.commitments.iter().map(|(index, commitment)| (*index, (*commitment).clone())).collect();
-        let complete = request.signers.iter().all(|signer| commitments.contains_key(signer));
         let shares = self.shares.as_ref()?;
+        let locks = self.locks(signable.content, purpose);
 
-        if committed.is_none() {
-            let (nonce, commitment) = signing::commit(shares.signing(), purpose, attempt, rng);
+        if !view.commitments.contains_key(&self.me) {
+            let permit = match locks.commit_permit(self.me, request, signable.content) {
+                Ok(permit) => permit,
+                Err(refusal) => return abort(refusal.to_string()),
+            };
+            let (nonce, commitment) = signing::commit(shares.signing(), permit, rng).ok()?;
             self.nonces.insert((purpose, attempt), nonce);
+            self.contents.entry(purpose).or_insert(signable.content);
             return Some(commitment.into());
         }
-        // Answered a commitment already, and the nonce is not in RAM: a restart has burned it. (S01)
+        // Committed, and the nonce is not in RAM: a restart has burned it. (S01)
         if !self.nonces.contains_key(&(purpose, attempt)) {
             return abort("the nonce was burned by a restart".to_string());
         }
-        if !complete {
+        if !request.signers.iter().all(|signer| view.commitments.contains_key(signer)) {
             return None;
         }
+        let commitments: BTreeMap<_, _> = view.commitments.clone();
         let nonce = self.nonces.remove(&(purpose, attempt))?;
-        match signing::sign(nonce, shares.signing(), purpose, attempt, &message, &commitments) {
+        let share = locks.sign_permit(&nonce, signable.content).map_err(|refusal| refusal.to_string()).and_then(|permit| {
+            signing::sign(nonce, permit, shares.signing(), request, &signable.message, &commitments)
+                .map_err(|refusal| refusal.to_string())
+        });
+        match share {
             Ok(share) => Some(share.into()),
-            Err(refusal) => abort(refusal.to_string()),
+            Err(reason) => abort(reason),
         }
     }
 }
-
