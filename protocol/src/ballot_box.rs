@@ -169,7 +169,7 @@ impl BallotBox {
         if lane != self.lane {
             return Err(BoxRefusal::WrongLane { expected: lane.0, got: self.lane.0 });
         }
-        if ballot.first_components().any(|component| self.components.contains(&short(&component))) {
+        if ballot.first_components().iter().any(|component| self.components.contains(&short(component))) {
             return Err(BoxRefusal::Duplicate);
         }
         match (self.latest.get(at).copied().unwrap_or(NONE), self.revote) {
@@ -213,7 +213,7 @@ impl BallotBox {
                 self.set_counted(old, false);
             }
         }
-        self.components.extend(ballot.first_components().map(|component| short(&component)));
+        self.components.extend(ballot.first_components().iter().map(short));
         if let Some(latest) = self.latest.get_mut(at) {
             *latest = leaf.0;
         }

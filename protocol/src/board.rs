@@ -7,37 +7,36 @@
 
 use crate::{
     agreement::{VoteSetCertificate, Votes},
-    ceremony::{CheckedReveals, KeyCertificate, Transcript},
+    ballot_box::ClosedBox,
+    ceremony::{self, CeremonyMemory, Judged, KeyCertificate, Transcript},
     dleq,
-    elgamal::Aggregate,
-    encoding::{Canonical as _, Hash},
+    encoding::Hash,
     evidence::{Evidence, Moot, Verdict, Wrong},
     group::RawPoint,
-    ids::{Attempt, ElectionId, Round, TrusteeIndex},
-    lots,
+    ids::{Attempt, ElectionId, TrusteeIndex},
+    lots::{self, LotRefusal},
     manifest::Manifest,
     signed::{Body, Envelope, Sender, Slot},
-    signing::messages::Purpose,
-    tally::ElectionResult,
+    signing::{SigningKeys, messages::Purpose},
+    tally::{self, ElectionResult},
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    string::String,
     sync::Arc,
     vec::Vec,
 };
 
 mod signing;
 mod stage;
-pub use signing::{ChainIntent, SigningView, Transactions};
+pub use signing::{ChainIntent, Signable, SignableRefusal, SigningView, Transactions};
 pub use stage::{Awaited, Stage};
 
 /// Envelopes on one board, at most.
 pub const ENVELOPES_MAX: usize = 200_000;
 /// Key-ceremony attempts, at most.
 pub const CEREMONY_ATTEMPTS_MAX: u32 = 1000;
-/// Rounds of agreement, at most.
-pub const ROUNDS_MAX: u32 = 10_000;
+/// Proven wrongs on one board, at most.
+pub const EVIDENCE_MAX: usize = 10_000;
 
 /// An envelope whose signature holds and whose slot was free. Only [`Board::check`] makes one.
 #[derive(Debug, Clone)]
@@ -58,15 +57,17 @@ pub struct Board {
     manifest: Arc<Manifest>,
     slots: BTreeMap<Slot, Envelope>,
     evidence: Vec<Evidence>,
-    reveals: BTreeMap<Attempt, CheckedReveals>,
+    memory: CeremonyMemory,
     key: Option<KeyCertificate>,
+    signing_keys: Option<SigningKeys>,
     rehearsed: BTreeSet<TrusteeIndex>,
+    rehearsal_signature: Option<[u8; 64]>,
     votes: Votes,
     certificate: Option<VoteSetCertificate>,
     lots: BTreeMap<TrusteeIndex, Hash>,
-    aggregate: Option<Aggregate>,
+    sums: Option<Vec<(RawPoint, RawPoint)>>,
     partials: BTreeMap<TrusteeIndex, Vec<RawPoint>>,
-    result: Option<Result<ElectionResult, crate::tally::TallyRefusal>>,
+    result: Option<Result<ElectionResult, tally::TallyRefusal>>,
 }
 
 impl Board {
@@ -75,14 +76,15 @@ impl Board {
     pub fn new(manifest: Arc<Manifest>) -> Self {
         Self {
             election: manifest.id(),
+            votes: Votes::new(&manifest),
             manifest,
             slots: BTreeMap::new(),
             evidence: Vec::new(),
+            memory: CeremonyMemory::default(),
             key: None,
             signing_keys: None,
             rehearsed: BTreeSet::new(),
             rehearsal_signature: None,
-            votes: Votes::new(),
             certificate: None,
             lots: BTreeMap::new(),
             sums: None,
@@ -112,7 +114,7 @@ impl Board {
         }
         let max = match slot.tag {
             10..=19 => CEREMONY_ATTEMPTS_MAX,
-            30..=32 => ROUNDS_MAX,
+            30..=32 => crate::agreement::ROUNDS_MAX,
             50..=53 => crate::signing::ATTEMPTS_MAX,
             _ => u32::MAX,
         };
@@ -129,13 +131,9 @@ impl Board {
         if self.slots.contains_key(&slot) {
             return;
         }
-        if let Sender::Trustee(from) = envelope.sender {
-            match &envelope.body {
-                Body::Proposal(body) => self.votes.absorb_proposal(from, body),
-                Body::Prevote(body) => self.votes.absorb_prevote(from, body),
-                Body::Precommit(body) => self.votes.absorb_precommit(from, body),
-                _ => {}
-            }
+        if (30..=32).contains(&slot.tag) {
+            // Votes refuse what is out of their bounds; the board keeps it as it keeps everything that was signed.
+            let _ = self.votes.absorb(&envelope);
         }
         self.slots.insert(slot, envelope);
         self.conclude(slot);
@@ -148,7 +146,11 @@ impl Board {
                 self.conclude_rehearsal();
             }
             30..=32 if self.certificate.is_none() => {
-                self.certificate = self.votes.certificate(&self.election, self.manifest.quorums.q);
+                self.certificate = self.votes.certificate();
+                let amnesia = self.votes.amnesia();
+                for wrong in amnesia {
+                    self.record_evidence(wrong);
+                }
                 self.conclude_tally();
             }
             33 | 40 => self.conclude_tally(),
@@ -161,17 +163,18 @@ impl Board {
 
     /// P-DKG-6: the certificate of the first attempt that all confirmed; wrongs that the transcript shows.
     fn conclude_ceremony(&mut self, attempt: Attempt) {
-        let transcript = self.transcript(attempt);
-        let flaws: Vec<Evidence> = transcript
+        let judged =
+            transcript_of(&self.slots, &self.election, &self.manifest, attempt).judge(&mut self.memory);
+        let flaws: Vec<Evidence> = judged
             .flaws()
-            .into_iter()
+            .iter()
             .map(|flaw| Evidence {
                 accused: Sender::Trustee(flaw.culprit),
                 wrong: flaw.wrong,
-                envelopes: self.proof_envelopes(attempt, &flaw.proof),
+                envelopes: flaw.proof.iter().filter_map(|slot| self.slots.get(slot).cloned()).collect(),
             })
             .collect();
-        let key = (self.key.is_none() && transcript.certified()).then(|| transcript.certificate()).flatten();
+        let key = judged.certificate().filter(|_| self.key.is_none() && judged.certified()).cloned();
         for flaw in flaws {
             self.record_evidence(flaw);
         }
@@ -187,7 +190,7 @@ impl Board {
     fn conclude_rehearsal(&mut self) {
         let Some(key) = &self.key else { return };
         let digest = key.digest();
-        let (a, _, _) = ceremony::rehearsal_ciphertext(key);
+        let base = ceremony::rehearsal_ciphertext(key).a.raw();
         let mut rehearsed = BTreeSet::new();
         let mut wrongs = Vec::new();
         for envelope in self.of_kind(19) {
@@ -198,7 +201,7 @@ impl Board {
             let Some(share) = key.election_share(from) else { continue };
             let scope = dleq::Scope::Rehearsal { attempt: key.attempt, digest };
             let context = dleq::Context { election: self.election, scope, trustee: from };
-            match dleq::verify(&context, share, &[a.raw()], &[body.partial], &body.proof) {
+            match dleq::verify(&context, share, &[base], &[body.partial], &body.proof) {
                 Ok(_) => {
                     rehearsed.insert(from);
                 }
@@ -225,11 +228,15 @@ impl Board {
                 continue;
             }
             let Some(lot_key) = key.lot_key(from) else { continue };
-            match lots::verify(lot_key, &vote_set, &self.election, body) {
+            match lots::verify(lot_key, body, &self.election, &vote_set) {
                 Ok(output) => {
                     self.lots.insert(from, output);
                 }
-                Err(wrong) => wrongs.push((envelope.sender, wrong, envelope.clone())),
+                Err(refusal) => {
+                    let wrong =
+                        if refusal == LotRefusal::OtherVoteSet { Wrong::OtherVoteSet } else { Wrong::BadLot };
+                    wrongs.push((envelope.sender, wrong, envelope.clone()));
+                }
             }
         }
         if let Some(sums) = &self.sums {
@@ -293,23 +300,11 @@ impl Board {
         !known
     }
 
-    fn proof_envelopes(&self, attempt: Attempt, proof: &[(u16, TrusteeIndex, u16)]) -> Vec<Envelope> {
-        let find = |(tag, from, topic): &(u16, TrusteeIndex, u16)| {
-            self.get(*tag, attempt.0, *topic, Sender::Trustee(*from)).cloned()
-        };
-        proof.iter().filter_map(find).collect()
-    }
-
-    /// The key ceremony's public messages of one attempt.
+    /// The key ceremony's public messages of one attempt, judged. (P-DKG)
     #[must_use]
-    pub fn transcript(&self, attempt: Attempt) -> Transcript<'_> {
-        let mut transcript = Transcript::new(self.election, &self.manifest, attempt);
-        for (slot, envelope) in self.slots.range(tag_range(10, 17)) {
-            if let (Sender::Trustee(from), true) = (envelope.sender, slot.number == attempt.0) {
-                transcript.add(from, &envelope.body);
-            }
-        }
-        transcript
+    pub fn ceremony(&self, attempt: Attempt) -> Judged<'_> {
+        let mut memory = self.memory.clone();
+        transcript_of(&self.slots, &self.election, &self.manifest, attempt).judge(&mut memory)
     }
 
     /// The attempt that is being made: one more than the newest that a trustee gave up and an official asked to repeat.
@@ -473,6 +468,13 @@ impl Board {
     pub fn votes(&self) -> &Votes {
         &self.votes
     }
+    /// The vote sets that a trustee has prevoted, as far as their proposals are here.
+    pub fn prevoted_by(&self, trustee: TrusteeIndex) -> impl Iterator<Item = &crate::agreement::messages::VoteSet> {
+        self.said_by(trustee).filter_map(|body| match body {
+            Body::Prevote(prevote) => self.votes.value(prevote.value.as_ref()?),
+            _ => None,
+        })
+    }
     /// The certified vote set.
     #[must_use]
     pub fn certificate(&self) -> Option<&VoteSetCertificate> {
@@ -491,7 +493,7 @@ impl Board {
     /// Trustees in the order in which they decrypt and sign first. (P-LOT-3)
     #[must_use]
     pub fn lot_order(&self) -> Vec<TrusteeIndex> {
-        lots::order(&self.manifest, &self.lots)
+        lots::order(self.manifest.n(), &self.lots)
     }
     /// Trustees whose partial decryptions hold.
     pub fn decrypted(&self) -> impl Iterator<Item = TrusteeIndex> {
@@ -512,6 +514,21 @@ impl Board {
     pub fn sums(&self) -> Option<&[(RawPoint, RawPoint)]> {
         self.sums.as_deref()
     }
+}
+
+fn transcript_of<'a>(
+    slots: &'a BTreeMap<Slot, Envelope>,
+    election: &'a ElectionId,
+    manifest: &'a Manifest,
+    attempt: Attempt,
+) -> Transcript<'a> {
+    let mut transcript = Transcript::new(election, manifest, attempt);
+    for (slot, envelope) in slots.range(tag_range(10, 17)) {
+        if let (Sender::Trustee(from), true) = (envelope.sender, slot.number == attempt.0) {
+            transcript.add(from, &envelope.body);
+        }
+    }
+    transcript
 }
 
 /// All slots whose tag is in a range.

@@ -61,6 +61,8 @@ pub mod label {
     pub const VOTE_SET: &str = "vote-set";
     /// Input of the lots.
     pub const LOTS: &str = "lots";
+    /// Base of the beacon that breaks ties.
+    pub const BEACON: &str = "beacon";
     /// The result.
     pub const RESULT: &str = "result";
     /// What a joint signature is about, whatever the chain's nonce is.

@@ -8,31 +8,21 @@
 //! Kept in RAM only: signing nonces. A restart burns them, and the attempt they were for.
 
 use crate::{
-    agreement::{Judgement, Voter},
-    agreement::messages::{Close, Open, VoteSet},
+    agreement::{Timeouts, Voter, messages::VoteSet},
     ballot::{BallotForm, CheckedBallot},
     ballot_box::{self, BallotBox, BoxTrouble, ClosedBox},
     board::{Board, CheckedEnvelope, Transactions},
-    ceremony::{AttemptSeed, KeyShares},
-    dleq,
-    encoding::{Canonical as _, Hash, Writer, label},
+    ceremony::{AttemptSeed, KeyShares, Participant},
+    encoding::{Hash, Writer},
     evidence::{Evidence, Verdict},
     ids::{Attempt, LaneIndex, LeafIndex, LogSize, TimeMs, TrusteeIndex},
     log::Checkpoint,
-    lots,
     manifest::Manifest,
     roll::Roll,
-    signed::{Accept, Body, Envelope, Refuse, Sender},
+    signed::{Body, Envelope, Sender},
     signing::{SigningNonce, messages::Purpose},
 };
-use alloc::{
-    collections::BTreeMap,
-    format,
-    string::{String, ToString as _},
-    sync::Arc,
-    vec::Vec,
-};
-use rand_core::CryptoRngCore;
+use alloc::{collections::BTreeMap, string::String, sync::Arc, vec, vec::Vec};
 
 mod duties;
 mod signing;
@@ -41,6 +31,8 @@ mod signing;
 pub const LOTS_WAIT_MS: u64 = 1500;
 /// How long a trustee that stands by waits for each one before it in line, in milliseconds.
 pub const STAND_BY_MS: u64 = 1500;
+/// How many sizes of the log since the close are remembered.
+const SNAPSHOTS_MAX: usize = 64;
 
 /// What the operator of a trustee says to a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,17 +79,14 @@ pub enum FollowRefusal {
         /// Highest.
         last: u16,
     },
-    /// The log was sealed at another size.
-    #[error("the log was closed at {sealed} leaves; {got} are more than that")]
-    Sealed {
-        /// Stated by the home shard.
-        sealed: u64,
+    /// The vote set is certified: the log is over.
+    #[error("the vote set is certified at {certified} leaves; {got} are more than that")]
+    Certified {
+        /// In the certificate.
+        certified: u64,
         /// Offered.
         got: u64,
     },
-    /// The trustees have closed the election and the home shard has not stated where the log ends.
-    #[error("the election is closed and the end of the log is not stated yet")]
-    AwaitingSeal,
 }
 
 /// Why a checkpoint is not co-signed.
@@ -129,6 +118,12 @@ pub enum CosignRefusal {
         /// In the checkpoint.
         got: String,
     },
+    /// This trustee has voted for a vote set that ends earlier: receipts behind it must not become final. (P-AGR-5)
+    #[error("this trustee has voted for a vote set that ends at {voted} leaves and co-signs nothing longer")]
+    Voted {
+        /// Leaves of that lane in the vote set.
+        voted: u64,
+    },
     /// Not following this lane.
     #[error(transparent)]
     Follow(#[from] FollowRefusal),
@@ -140,13 +135,16 @@ pub struct Keeper {
     me: TrusteeIndex,
     board: Board,
     decision: Option<Decision>,
-    seeds: BTreeMap<Attempt, AttemptSeed>,
+    participants: BTreeMap<Attempt, Participant>,
     shares: Option<KeyShares>,
     form: Option<Arc<BallotForm>>,
     roll: Option<Arc<Roll>>,
     boxes: Vec<BallotBox>,
-    closed_box: Option<ClosedBox>,
+    /// What the lanes amounted to at each size seen since the close; the newest last.
+    snapshots: Vec<ClosedBox>,
+    cosigned: Vec<LogSize>,
     nonces: BTreeMap<(Purpose, Attempt), SigningNonce>,
+    contents: BTreeMap<Purpose, Hash>,
     voter: Voter,
     /// When this process first saw the vote-set certificate.
     certified_at: Option<TimeMs>,
@@ -156,19 +154,20 @@ impl Keeper {
     /// At the beginning. `me` is this trustee's index in the manifest.
     #[must_use]
     pub fn new(me: TrusteeIndex, manifest: Arc<Manifest>) -> Self {
-        let voter = Voter::new(me, &manifest);
         Self {
             me,
+            cosigned: vec![LogSize(0); manifest.lanes.into()],
             board: Board::new(manifest),
             decision: None,
-            seeds: BTreeMap::new(),
+            participants: BTreeMap::new(),
             shares: None,
             form: None,
             roll: None,
             boxes: Vec::new(),
-            closed_box: None,
+            snapshots: Vec::new(),
             nonces: BTreeMap::new(),
-            voter,
+            contents: BTreeMap::new(),
+            voter: Voter::new(me, Timeouts::default()),
             certified_at: None,
         }
     }
@@ -194,10 +193,19 @@ impl Keeper {
         self.decision = Some(decision);
     }
 
-    /// A seed that was sealed before.
-    pub fn restore_seed(&mut self, attempt: Attempt, seed: AttemptSeed) {
-        self.seeds.insert(attempt, seed);
+    /// A seed that has been sealed: just now, or before a restart.
+    pub fn restore_seed(&mut self, attempt: Attempt, seed: &AttemptSeed) {
+        if let Ok(participant) = Participant::new(self.me, seed, self.board.manifest(), attempt) {
+            self.participants.insert(attempt, participant);
+        }
         self.refresh();
+    }
+
+    /// After a restart: the size up to which this trustee has co-signed a lane.
+    pub fn restore_cosigned(&mut self, lane: LaneIndex, size: LogSize) {
+        if let Some(cosigned) = self.cosigned.get_mut(usize::from(lane.0)) {
+            *cosigned = size.max(*cosigned);
+        }
     }
 
     /// Associated data under which a seed is sealed: election, trustee, attempt.
@@ -229,34 +237,46 @@ impl Keeper {
             self.boxes = lanes.map(|lane| BallotBox::new(manifest, form, roll.clone(), lane)).collect();
         }
         if self.shares.is_none()
-            && let Some(certificate) = self.board.key_certificate()
-            && let Some(seed) = self.seeds.get(&certificate.attempt)
+            && let Some(attempt) = self.board.key_certificate().map(|certificate| certificate.attempt)
+            && let Some(participant) = self.participants.get(&attempt)
         {
-            self.shares = self.board.key_shares(self.me, seed);
+            self.shares = participant.key_shares(&self.board.ceremony(attempt)).ok();
         }
-        self.refresh_closed_box();
+        self.followed();
     }
 
-    /// Once every lane is at its sealed size, sums them up and shows the board the aggregate.
-    fn refresh_closed_box(&mut self) {
-        if self.closed_box.is_none()
-            && self.lanes_complete()
-            && let Some(certificate) = self.board.key_certificate()
-        {
+    /// To be called after a batch of [`Keeper::absorb_ballot`]: once the election is closed, sums the lanes up as they
+    /// stand, and shows the board the sums of the certified ones.
+    pub fn followed(&mut self) {
+        if !self.board.closed() || self.boxes.is_empty() || self.board.sums().is_some() {
+            return;
+        }
+        let sizes = self.boxes.iter().map(BallotBox::size);
+        let seen = self.snapshots.iter().any(|closed| closed.vote_set.lanes.iter().map(|end| end.size).eq(sizes.clone()));
+        if !seen && let Some(certificate) = self.board.key_certificate() {
             let lanes: Vec<&BallotBox> = self.boxes.iter().collect();
-            self.closed_box = ClosedBox::of(&lanes, certificate.digest()).ok().flatten();
+            if let Ok(Some(closed)) = ClosedBox::of(&lanes, certificate.digest()) {
+                if self.snapshots.len() >= SNAPSHOTS_MAX {
+                    self.snapshots.remove(0);
+                }
+                self.snapshots.push(closed);
+            }
         }
-        if let Some(closed) = &self.closed_box {
-            self.board.set_aggregate(closed);
+        if let Some(certificate) = self.board.certificate()
+            && let Some(closed) = self.snapshots.iter().find(|closed| closed.vote_set == certificate.value)
+        {
+            let closed = closed.clone();
+            self.board.set_aggregate(&closed);
         }
     }
 
-    /// Whether every lane was followed to the sealed end, with the sealed root.
-    fn lanes_complete(&self) -> bool {
-        self.board.sealed().is_some_and(|sealed| {
-            sealed.lanes.len() == self.boxes.len()
-                && sealed.lanes.iter().zip(&self.boxes).all(|(end, lane)| end.size == lane.size() && end.root == lane.root())
-        })
+    /// The vote set that this trustee would propose: its lanes as they stand, once they reach the stated end.
+    fn proposal(&self) -> Option<&VoteSet> {
+        let newest = self.snapshots.last()?;
+        let sealed = self.board.sealed()?;
+        let reached = sealed.lanes.len() == newest.vote_set.lanes.len()
+            && sealed.lanes.iter().zip(&newest.vote_set.lanes).all(|(end, own)| own.size >= end.size);
+        reached.then_some(&newest.vote_set)
     }
 
     /// Whether new leaves of a lane may be taken, up to `new_size` of them in all. (P-BOX-6)
@@ -275,9 +295,10 @@ impl Keeper {
             got: lane.0,
             last: self.board.manifest().lanes.saturating_sub(1),
         })?;
-        match self.board.sealed().and_then(|sealed| sealed.lanes.get(at)) {
-            Some(end) if new_size > end.size => Err(FollowRefusal::Sealed { sealed: end.size.0, got: new_size.0 }),
-            None if self.board.closed() && new_size > own.size() => Err(FollowRefusal::AwaitingSeal),
+        match self.board.certificate().and_then(|certificate| certificate.value.lanes.get(at)) {
+            Some(end) if new_size > own.size().max(end.size) => {
+                Err(FollowRefusal::Certified { certified: end.size.0, got: new_size.0 })
+            }
             _ => Ok(()),
         }
     }
@@ -297,16 +318,11 @@ impl Keeper {
         own.absorb(ballot, earlier)
     }
 
-    /// To be called after a batch of [`Keeper::absorb_ballot`].
-    pub fn followed(&mut self) {
-        self.refresh_closed_box();
-    }
-
     /// Whether a checkpoint is exactly this trustee's own head of that lane. (P-LOG-5)
     ///
     /// # Errors
     /// [`CosignRefusal`]; a `Fork` with the shard's signature on it is evidence against the shard.
-    pub fn cosign(&self, lane: LaneIndex, checkpoint: &Checkpoint) -> Result<(), CosignRefusal> {
+    pub fn cosign(&mut self, lane: LaneIndex, checkpoint: &Checkpoint) -> Result<(), CosignRefusal> {
         self.may_follow(lane, checkpoint.size)?;
         let expected = crate::log::origin(&self.board.election(), lane);
         if checkpoint.origin != expected {
@@ -320,6 +336,11 @@ impl Keeper {
         if root != checkpoint.root {
             return Err(CosignRefusal::Fork { size: checkpoint.size.0, own: root, got: checkpoint.root });
         }
+        let voted = self.board.prevoted_by(self.me).filter_map(|value| value.lanes.get(usize::from(lane.0)));
+        if let Some(voted) = voted.map(|end| end.size).find(|size| *size < checkpoint.size) {
+            return Err(CosignRefusal::Voted { voted: voted.0 });
+        }
+        self.restore_cosigned(lane, checkpoint.size);
         Ok(())
     }
 
@@ -356,11 +377,11 @@ impl Keeper {
     /// What this trustee stands for as the vote set, once it has followed every lane to its end.
     #[must_use]
     pub fn own_vote_set(&self) -> Option<&VoteSet> {
-        self.closed_box.as_ref().map(|closed| &closed.vote_set)
+        self.snapshots.last().map(|closed| &closed.vote_set)
     }
     /// Whether the operator has decided.
     #[must_use]
     pub fn decided(&self) -> bool {
-        self.decision.is_some() || self.board.said(Sender::Trustee(self.me), &[2, 3])
+        self.decision.is_some() || [2, 3].iter().any(|tag| self.board.has(*tag, 0, 0, Sender::Trustee(self.me)))
     }
 }

@@ -6,7 +6,8 @@
 
 use crate::{
     agreement::messages::Lot,
-    encoding::{Canonical as _, Hash, Writer, digest, label},
+    encoding::{Hash, Writer, digest, label},
+    group::{self, Point, RawPoint},
     ids::{ContestIndex, ElectionId, OptionIndex, TrusteeIndex},
 };
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -77,30 +78,30 @@ pub fn order(n: u16, outputs: &BTreeMap<TrusteeIndex, LotOutput>) -> Vec<Trustee
     order
 }
 
-/// The order of tied options: by a hash over all published outputs, the contest and the option. (P-LOT-4)
-///
-/// The last trustee to publish can withhold its lot and so choose between two orders; where that matters, the manifest
-/// shows ties as ties instead.
+/// The sums that are decrypted: the aggregate's, and behind them the beacon `(H, O)` with `H` hashed from the certified
+/// vote set. Its partial decryptions `x_i H` come under the same proofs; any `t` of them give the same `x H`. (P-LOT-4)
 #[must_use]
-pub fn tie_order(
-    outputs: &BTreeMap<TrusteeIndex, LotOutput>,
-    contest: ContestIndex,
-    tied: &[OptionIndex],
-) -> Vec<OptionIndex> {
-    let mut all = Writer::new();
-    for (trustee, output) in outputs {
-        all.value(trustee).raw(output);
-    }
-    let place = |option: &OptionIndex| {
-        let mut out = Writer::new();
-        out.bytes(all.as_bytes()).value(&contest);
-        option.write(&mut out);
-        (digest(label::LOTS, out.as_bytes()), *option)
-    };
-    let mut order = tied.to_vec();
-    order.sort_by_key(place);
-    order.dedup();
-    order
+pub fn with_beacon(
+    mut sums: Vec<(RawPoint, RawPoint)>,
+    election: &ElectionId,
+    vote_set: &Hash,
+) -> Vec<(RawPoint, RawPoint)> {
+    let mut out = Writer::new();
+    out.value(election).raw(vote_set);
+    sums.push((Point::hash(label::BEACON, out.as_bytes()).raw(), group::identity()));
+    sums
+}
+
+/// The lot of a tied option: the lowest wins. A hash over the beacon, the contest and the option. (P-LOT-4)
+///
+/// The trustees' VRF lots cannot serve: who withholds its own would choose between two outcomes, and two observers who
+/// hold different lots would see different results. The beacon is one value, whichever `t` trustees open it, and fewer
+/// than `t` cannot know it before.
+#[must_use]
+pub fn tie_lot(beacon: &RawPoint, contest: ContestIndex, option: OptionIndex) -> Hash {
+    let mut out = Writer::new();
+    out.raw(&group::encode_sum(beacon)).value(&contest).value(&option);
+    digest(label::LOTS, out.as_bytes())
 }
 
 #[cfg(test)]

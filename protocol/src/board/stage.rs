@@ -3,7 +3,7 @@
 use super::{Board, Purpose};
 use crate::{
     agreement,
-    ids::TrusteeIndex,
+    ids::{Round, TrusteeIndex},
     signed::Sender,
 };
 use alloc::{
@@ -123,8 +123,8 @@ impl Board {
             }
             Stage::KeyCeremony => {
                 let attempt = self.current_attempt();
-                let transcript = self.transcript(attempt);
-                self.named(&transcript.awaiting(), &format!("key ceremony, attempt {attempt}: {}", transcript.step().name()))
+                let judged = self.ceremony(attempt);
+                self.named(&judged.awaiting(), &format!("key ceremony, attempt {attempt}: {:?}", judged.step()))
             }
             Stage::Rehearsal => {
                 let number = self.key.as_ref().map_or(0, |key| key.attempt.0);
@@ -141,9 +141,18 @@ impl Board {
                 alloc::vec![Awaited { who: shard.name.clone(), what: "where the log ends".to_string() }]
             }),
             Stage::Agreement => {
-                let round = self.votes.current_round();
-                let (what, who) = agreement::awaiting(&self.votes, &self.manifest, round);
-                self.named(&who, &format!("agreement, round {round}: {what}"))
+                let round = self.of_kind(31).map(|envelope| envelope.slot().number).max().unwrap_or(0);
+                match agreement::awaiting(&self.votes, Round(round)) {
+                    Some(awaiting) => {
+                        let what = match awaiting.stage {
+                            agreement::Stage::Propose => "the proposal",
+                            agreement::Stage::Prevote => "the first vote",
+                            agreement::Stage::Precommit => "the second vote",
+                        };
+                        self.named(&awaiting.trustees, &format!("agreement, round {round}: {what}"))
+                    }
+                    None => Vec::new(),
+                }
             }
             Stage::Tally => {
                 let need = usize::from(self.manifest.quorums.t);

@@ -1,17 +1,30 @@
 //! What a trustee owes, stage by stage. (P-KEE-2)
 
-use super::{
-    Accept, Attempt, Body, Close, CryptoRngCore, Decision, Duty, Judgement, Keeper, LOTS_WAIT_MS, Open, Purpose, Refuse,
-    STAND_BY_MS, Sender, String, TimeMs, ToString as _, Transactions, TrusteeIndex, Vec, format,
-};
+use super::{Decision, Duty, Keeper, LOTS_WAIT_MS, STAND_BY_MS};
 use crate::{
-    agreement::messages::VoteSet,
-    board::Stage,
-    ceremony::{self, AttemptSeed},
+    agreement::{
+        Backing, judge,
+        messages::{Close, Open, VoteSet},
+    },
+    board::{Stage, Transactions},
+    ceremony::{
+        AttemptSeed, KeyCertificate,
+        messages::{Abandon, Rehearsal},
+        rehearsal_ciphertext,
+    },
     dleq,
+    ids::TimeMs,
+    lots,
+    signed::{Accept, Body, Refuse, Sender},
     tally::messages::Partials,
 };
-use alloc::vec;
+use alloc::{
+    format,
+    string::{String, ToString as _},
+    vec,
+    vec::Vec,
+};
+use rand_core::CryptoRngCore;
 
 impl Keeper {
     /// What this trustee owes now. To be called again after performing, until it is empty. (P-KEE-2)
@@ -62,15 +75,20 @@ impl Keeper {
         if self.board.has(17, attempt.0, 0, Sender::Trustee(self.me)) {
             return Vec::new();
         }
-        let Some(seed) = self.seeds.get(&attempt) else {
-            // > No nonce survives a restart: terms without their seed cannot be kept, so the attempt is given up.
+        let Some(participant) = self.participants.get(&attempt) else {
+            // Terms whose seed is gone cannot be kept: the attempt is given up.
             if self.board.has(10, attempt.0, 0, Sender::Trustee(self.me)) {
                 let reason = "the sealed seed of this attempt is gone".to_string();
-                return vec![Duty::Post(ceremony::messages::Abandon { attempt, reason }.into())];
+                return vec![Duty::Post(Abandon { attempt, reason }.into())];
             }
-            return vec![Duty::Seal { attempt, seed: AttemptSeed::random(rng) }];
+            let mut seed = [0; 32];
+            rng.fill_bytes(&mut seed);
+            return vec![Duty::Seal { attempt, seed: AttemptSeed::new(seed) }];
         };
-        self.board.ceremony_messages(self.me, attempt, seed).into_iter().map(Duty::Post).collect()
+        match participant.duty(&self.board.ceremony(attempt)) {
+            Ok(messages) => messages.into_iter().map(|message| Duty::Post(message.into())).collect(),
+            Err(refusal) => vec![Duty::Post(Abandon { attempt, reason: refusal.to_string() }.into())],
+        }
     }
 
     /// P-DKG-8
@@ -80,14 +98,19 @@ impl Keeper {
             return None;
         }
         let shares = self.shares.as_ref()?;
-        let (partial, proof) = self.board.rehearsal_partial(self.me, shares.election(), rng)?;
-        Some(ceremony::messages::Rehearsal { attempt: certificate.attempt, partial, proof }.into())
+        let scope = dleq::Scope::Rehearsal { attempt: certificate.attempt, digest: certificate.digest() };
+        let context = dleq::Context { election: self.board.election(), scope, trustee: self.me };
+        let share = certificate.election_share(self.me)?;
+        let base = rehearsal_ciphertext(certificate).a.raw();
+        let decryption = dleq::prove(&context, shares.election.secret(), share, &[base], rng).ok()?;
+        let partial = *decryption.points.first()?;
+        Some(Rehearsal { attempt: certificate.attempt, partial, proof: decryption.proof }.into())
     }
 
     /// P-VOT-2, P-VOT-4
     fn voting_duties(&self, now: TimeMs) -> Vec<Body> {
         let mut out = Vec::new();
-        let Some(key_certificate) = self.board.key_certificate().map(ceremony::KeyCertificate::digest) else {
+        let Some(key_certificate) = self.board.key_certificate().map(KeyCertificate::digest) else {
             return out;
         };
         let manifest = self.board.manifest();
@@ -111,17 +134,20 @@ impl Keeper {
 
     /// P-AGR
     fn agreement_duties(&mut self, now: TimeMs) -> Vec<Body> {
-        if !self.board.closed() || self.board.sealed().is_none() || self.board.certificate().is_some() {
+        if !self.board.closed() || self.board.certificate().is_some() {
             return Vec::new();
         }
-        let own = self.closed_box.as_ref().map(|closed| closed.vote_set.clone());
-        let judge = |value: &VoteSet| match &own {
-            Some(own) if own == value => Judgement::Valid,
-            Some(_) => Judgement::Invalid,
-            None => Judgement::NotYet,
+        let snapshots = &self.snapshots;
+        let own_at = |value: &VoteSet| {
+            let ends = || value.lanes.iter().map(|end| end.size);
+            let same = snapshots.iter().find(|closed| closed.vote_set.lanes.iter().map(|end| end.size).eq(ends()));
+            same.map(|closed| closed.vote_set.clone())
         };
-        let messages = self.voter.duty(now, self.board.votes(), &judge, own.as_ref());
-        messages.into_iter().map(Into::into).collect()
+        let cosigned = &self.cosigned;
+        let judge = |value: &VoteSet, backing: Backing| judge(value, backing, cosigned, own_at);
+        let own = self.proposal().cloned();
+        let message = self.voter.duty(now, self.board.votes(), &judge, own.as_ref());
+        message.into_iter().map(Into::into).collect()
     }
 
     /// P-LOT-1
@@ -130,9 +156,9 @@ impl Keeper {
         if self.has_said(33, 0) {
             return None;
         }
-        let certificate = self.board.key_certificate()?;
-        let seed = self.seeds.get(&certificate.attempt)?;
-        Some(crate::lots::lot(&seed.lot_keypair(), &vote_set, &self.board.election(), rng).into())
+        let shares = self.shares.as_ref()?;
+        let mut rng = rng;
+        Some(lots::lot(&shares.lot, &self.board.election(), &vote_set, &mut rng).into())
     }
 
     /// P-TAL-1: of the certified aggregate that this trustee recomputed itself, once, and in its turn.
@@ -141,16 +167,17 @@ impl Keeper {
         if self.has_said(40, 0) || self.board.result().is_some() || !self.turn_to_decrypt(now) {
             return None;
         }
-        let closed = self.closed_box.as_ref()?;
-        if closed.vote_set.hash(&self.board.election()) != vote_set || self.small_tally() {
+        if self.small_tally() {
             return None;
         }
+        // The board took these sums because they are the certified ones and were summed up here.
+        let sums = self.board.sums()?;
         let shares = self.shares.as_ref()?;
-        let certificate = self.board.key_certificate()?;
-        let public = certificate.election_share(self.me)?;
-        let context = dleq::Context::tally(self.board.election(), self.me, vote_set);
-        let proven = dleq::prove(&context, shares.election(), public, &closed.sums(), rng);
-        Some(Partials { vote_set, points: proven.points, proof: proven.proof }.into())
+        let share = self.board.key_certificate()?.election_share(self.me)?;
+        let secret = shares.election.secret();
+        let partials = crate::tally::partials(self.board.election(), self.me, vote_set, secret, share, sums, rng);
+        let partials: Option<Partials> = partials.ok();
+        partials.map(Into::into)
     }
 
     /// Rank among the lots: the first `t` at once, the others when those before them keep silent. (P-LOT-3)
@@ -204,7 +231,7 @@ impl Keeper {
             Stage::Open if self.board.close_requested() && now < manifest.closes_not_before => {
                 "the closing time of the manifest".to_string()
             }
-            Stage::Agreement if self.closed_box.is_none() => "the rest of the log".to_string(),
+            Stage::Agreement if self.proposal().is_none() => "the rest of the log".to_string(),
             Stage::Tally if self.small_tally() => format!(
                 "SMALL_TALLY: fewer than {} ballots count; opening them could reveal votes. A new manifest with a lower \
                  tally_min is the consent that is needed",

@@ -3,10 +3,13 @@
 //! Nothing is signed but what this trustee derives itself: the request names a purpose, a chain nonce and who signs;
 //! the message is rebuilt from the certified board. One content per purpose, attempts ascending, a nonce answered once.
 
-use super::{Body, Keeper, Purpose, Transactions};
-use crate::signing::{
-    self, SignerLocks,
-    messages::{SignAbort, SignRequest},
+use super::{Body, Keeper, Purpose};
+use crate::{
+    board::Transactions,
+    signing::{
+        self, SignerLocks,
+        messages::{SignAbort, SignRequest},
+    },
 };
 use alloc::{
     collections::BTreeMap,
@@ -74,7 +77,7 @@ impl Keeper {
                 Ok(permit) => permit,
                 Err(refusal) => return abort(refusal.to_string()),
             };
-            let (nonce, commitment) = signing::commit(shares.signing(), permit, rng).ok()?;
+            let (nonce, commitment) = signing::commit(&shares.signing, permit, rng).ok()?;
             self.nonces.insert((purpose, attempt), nonce);
             self.contents.entry(purpose).or_insert(signable.content);
             return Some(commitment.into());
@@ -89,7 +92,7 @@ impl Keeper {
         let commitments: BTreeMap<_, _> = view.commitments.clone();
         let nonce = self.nonces.remove(&(purpose, attempt))?;
         let share = locks.sign_permit(&nonce, signable.content).map_err(|refusal| refusal.to_string()).and_then(|permit| {
-            signing::sign(nonce, permit, shares.signing(), request, &signable.message, &commitments)
+            signing::sign(nonce, permit, &shares.signing, request, &signable.message, &commitments)
                 .map_err(|refusal| refusal.to_string())
         });
         match share {
