@@ -28,7 +28,7 @@ use alloc::{
 
 mod signing;
 mod stage;
-pub use signing::{ChainIntent, Signable, SignableRefusal, SigningView, Transactions};
+pub use signing::{ChainIntent, LAMPORTS_MAX, Signable, SignableRefusal, SigningView, Transactions};
 pub use stage::{Awaited, Stage};
 
 /// Envelopes on one board, at most.
@@ -163,8 +163,7 @@ impl Board {
 
     /// P-DKG-6: the certificate of the first attempt that all confirmed; wrongs that the transcript shows.
     fn conclude_ceremony(&mut self, attempt: Attempt) {
-        let judged =
-            transcript_of(&self.slots, &self.election, &self.manifest, attempt).judge(&mut self.memory);
+        let judged = transcript_of(&self.slots, &self.election, &self.manifest, attempt).judge(&mut self.memory);
         let flaws: Vec<Evidence> = judged
             .flaws()
             .iter()
@@ -179,8 +178,7 @@ impl Board {
             self.record_evidence(flaw);
         }
         if let Some(key) = key {
-            self.signing_keys =
-                SigningKeys::new(&key.signing_key, &key.signing_shares, self.manifest.quorums.s).ok();
+            self.signing_keys = SigningKeys::new(&key.signing_key, &key.signing_shares, self.manifest.quorums.s).ok();
             self.key = Some(key);
             self.conclude_rehearsal();
         }
@@ -205,11 +203,9 @@ impl Board {
                 Ok(_) => {
                     rehearsed.insert(from);
                 }
-                Err(wrong) => wrongs.push(Evidence {
-                    accused: envelope.sender,
-                    wrong,
-                    envelopes: alloc::vec![envelope.clone()],
-                }),
+                Err(wrong) => {
+                    wrongs.push(Evidence { accused: envelope.sender, wrong, envelopes: alloc::vec![envelope.clone()] })
+                }
             }
         }
         self.rehearsed.extend(rehearsed);
@@ -221,7 +217,7 @@ impl Board {
     /// P-LOT-2, P-TAL: lots, partial decryptions, result.
     fn conclude_tally(&mut self) {
         let (Some(key), Some(vote_set)) = (&self.key, self.vote_set()) else { return };
-        let mut wrongs = Vec::new();
+        let (mut wrongs, mut drawn, mut opened) = (Vec::new(), Vec::new(), Vec::new());
         for envelope in self.of_kind(33) {
             let (Sender::Trustee(from), Body::Lot(body)) = (envelope.sender, &envelope.body) else { continue };
             if self.lots.contains_key(&from) {
@@ -229,12 +225,9 @@ impl Board {
             }
             let Some(lot_key) = key.lot_key(from) else { continue };
             match lots::verify(lot_key, body, &self.election, &vote_set) {
-                Ok(output) => {
-                    self.lots.insert(from, output);
-                }
+                Ok(output) => drawn.push((from, output)),
                 Err(refusal) => {
-                    let wrong =
-                        if refusal == LotRefusal::OtherVoteSet { Wrong::OtherVoteSet } else { Wrong::BadLot };
+                    let wrong = if refusal == LotRefusal::OtherVoteSet { Wrong::OtherVoteSet } else { Wrong::BadLot };
                     wrongs.push((envelope.sender, wrong, envelope.clone()));
                 }
             }
@@ -247,13 +240,13 @@ impl Board {
                 }
                 let Some(share) = key.election_share(from) else { continue };
                 match tally::check_partials(self.election, from, vote_set, share, sums, body) {
-                    Ok(points) => {
-                        self.partials.insert(from, points);
-                    }
+                    Ok(points) => opened.push((from, points)),
                     Err(wrong) => wrongs.push((envelope.sender, wrong, envelope.clone())),
                 }
             }
         }
+        self.lots.extend(drawn);
+        self.partials.extend(opened);
         for (accused, wrong, envelope) in wrongs {
             self.record_evidence(Evidence { accused, wrong, envelopes: alloc::vec![envelope] });
         }

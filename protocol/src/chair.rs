@@ -150,10 +150,12 @@ impl Chair {
         let since = *self.since.entry((purpose, attempt)).or_insert(now);
         match board.progress(purpose, attempt, &signable.message)? {
             Progress::Signed(_) if purpose == Purpose::Rehearsal => None,
-            Progress::Signed(signature) => self
-                .submitted
-                .insert((purpose, attempt))
-                .then_some(ChairDuty::Submit { purpose, attempt, message: signable.message, signature }),
+            Progress::Signed(signature) => self.submitted.insert((purpose, attempt)).then_some(ChairDuty::Submit {
+                purpose,
+                attempt,
+                message: signable.message,
+                signature,
+            }),
             Progress::Failed { culprits, aborted, strayed } => {
                 self.culprits.extend(culprits.iter().map(|(index, _)| *index));
                 let left_out = self.left_out.entry(purpose).or_default();

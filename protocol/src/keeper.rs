@@ -11,7 +11,7 @@ use crate::{
     agreement::{Timeouts, Voter, messages::VoteSet},
     ballot::{BallotForm, CheckedBallot},
     ballot_box::{self, BallotBox, BoxTrouble, ClosedBox},
-    board::{Board, CheckedEnvelope, Transactions},
+    board::{Board, CheckedEnvelope},
     ceremony::{AttemptSeed, KeyShares, Participant},
     encoding::{Hash, Writer},
     evidence::{Evidence, Verdict},
@@ -101,7 +101,11 @@ pub enum CosignRefusal {
         got: u64,
     },
     /// Another tree: somebody shows different logs. (M03)
-    #[error("LOG_FORK: at {size} leaves this trustee has root {}, the checkpoint {}", hex::encode(own), hex::encode(got))]
+    #[error(
+        "LOG_FORK: at {size} leaves this trustee has root {}, the checkpoint {}",
+        hex::encode(own),
+        hex::encode(got)
+    )]
     Fork {
         /// Leaves.
         size: u64,
@@ -252,7 +256,8 @@ impl Keeper {
             return;
         }
         let sizes = self.boxes.iter().map(BallotBox::size);
-        let seen = self.snapshots.iter().any(|closed| closed.vote_set.lanes.iter().map(|end| end.size).eq(sizes.clone()));
+        let seen =
+            self.snapshots.iter().any(|closed| closed.vote_set.lanes.iter().map(|end| end.size).eq(sizes.clone()));
         if !seen && let Some(certificate) = self.board.key_certificate() {
             let lanes: Vec<&BallotBox> = self.boxes.iter().collect();
             if let Ok(Some(closed)) = ClosedBox::of(&lanes, certificate.digest()) {
@@ -291,10 +296,10 @@ impl Keeper {
             return Err(FollowRefusal::NoRoll);
         }
         let at = usize::from(lane.0);
-        let own = self.boxes.get(at).ok_or(FollowRefusal::UnknownLane {
-            got: lane.0,
-            last: self.board.manifest().lanes.saturating_sub(1),
-        })?;
+        let own = self
+            .boxes
+            .get(at)
+            .ok_or(FollowRefusal::UnknownLane { got: lane.0, last: self.board.manifest().lanes.saturating_sub(1) })?;
         match self.board.certificate().and_then(|certificate| certificate.value.lanes.get(at)) {
             Some(end) if new_size > own.size().max(end.size) => {
                 Err(FollowRefusal::Certified { certified: end.size.0, got: new_size.0 })

@@ -130,15 +130,12 @@ impl Board {
     #[must_use]
     pub fn signing(&self, purpose: Purpose, attempt: Attempt) -> Option<SigningView<'_>> {
         let topic = u16::from(purpose.tag());
-        let Body::SignRequest(request) = &self.get(50, attempt.0, topic, Sender::Shard(self.manifest.home))?.body else {
+        let Body::SignRequest(request) = &self.get(50, attempt.0, topic, Sender::Shard(self.manifest.home))?.body
+        else {
             return None;
         };
-        let mut view = SigningView {
-            request,
-            commitments: BTreeMap::new(),
-            shares: BTreeMap::new(),
-            aborts: BTreeMap::new(),
-        };
+        let mut view =
+            SigningView { request, commitments: BTreeMap::new(), shares: BTreeMap::new(), aborts: BTreeMap::new() };
         for signer in &request.signers {
             let sender = Sender::Trustee(*signer);
             if let Some(Body::SignCommitment(body)) = self.get(51, attempt.0, topic, sender).map(|e| &e.body) {
@@ -158,11 +155,7 @@ impl Board {
     ///
     /// # Errors
     /// [`SignableRefusal`].
-    pub fn signable(
-        &self,
-        request: &SignRequest,
-        tx: &dyn super::Transactions,
-    ) -> Result<Signable, SignableRefusal> {
+    pub fn signable(&self, request: &SignRequest, tx: &dyn Transactions) -> Result<Signable, SignableRefusal> {
         let key = self.key.as_ref().ok_or(SignableRefusal::NotYet)?;
         let n = self.manifest.n();
         let ascending = request.signers.windows(2).all(|pair| matches!(pair, [a, b] if a < b));

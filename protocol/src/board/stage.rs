@@ -135,7 +135,9 @@ impl Board {
                 out
             }
             Stage::Ready if self.open_requested() => self.named(&missing(21, 0), "agreement to open"),
-            Stage::Ready => alloc::vec![Awaited { who: "an official".to_string(), what: "the request to open".to_string() }],
+            Stage::Ready => {
+                alloc::vec![Awaited { who: "an official".to_string(), what: "the request to open".to_string() }]
+            }
             Stage::Open if self.close_requested() => self.named(&missing(23, 0), "agreement to close"),
             Stage::Closing => self.manifest.home_shard().map_or_else(Vec::new, |shard| {
                 alloc::vec![Awaited { who: shard.name.clone(), what: "where the log ends".to_string() }]

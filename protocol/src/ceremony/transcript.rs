@@ -160,7 +160,7 @@ pub fn judge_reveal(from: TrusteeIndex, reveal: &Reveal, manifest: &Manifest) ->
 
 /// Remembers what is costly to judge, by content: never wrong, and empty it is only slow. Keep one per election beside the
 /// board and pass it to every [`Transcript::judge`]; it holds what the last judged transcript held.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CeremonyMemory {
     /// By [`commitment`], which names election, attempt, sender and content.
     reveals: BTreeMap<Hash, Result<Arc<CheckedReveal>, Wrong>>,

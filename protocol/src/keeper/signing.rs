@@ -91,10 +91,11 @@ impl Keeper {
         }
         let commitments: BTreeMap<_, _> = view.commitments.clone();
         let nonce = self.nonces.remove(&(purpose, attempt))?;
-        let share = locks.sign_permit(&nonce, signable.content).map_err(|refusal| refusal.to_string()).and_then(|permit| {
-            signing::sign(nonce, permit, &shares.signing, request, &signable.message, &commitments)
-                .map_err(|refusal| refusal.to_string())
-        });
+        let share =
+            locks.sign_permit(&nonce, signable.content).map_err(|refusal| refusal.to_string()).and_then(|permit| {
+                signing::sign(nonce, permit, &shares.signing, request, &signable.message, &commitments)
+                    .map_err(|refusal| refusal.to_string())
+            });
         match share {
             Ok(share) => Some(share.into()),
             Err(reason) => abort(reason),
