@@ -97,6 +97,13 @@ impl DiscreteLogs {
         None
     }
 
+    /// A table whose every entry claims to be `step`: what a collision of fingerprints looks like.
+    #[cfg(test)]
+    pub(super) fn relabelled(&self, step: u32) -> Self {
+        let slots = self.slots.iter().map(|slot| Slot { step: if slot.step == 0 { 0 } else { step }, ..*slot });
+        Self { slots: slots.collect(), steps: self.steps }
+    }
+
     fn insert(&mut self, encoding: &[u8; 32], step: u32) {
         let (start, fingerprint) = place(encoding);
         let size = self.slots.len();
