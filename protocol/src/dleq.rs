@@ -98,8 +98,8 @@ pub fn prove(
     let folded = public_sum(&powers(&statement, bases.len()), bases);
     let nonce = nonce(secret, &statement, rng);
     // > R_1 = k G, R_2 = k A*; z = k + c x
-    let challenge = challenge(&statement, &base_mul(&nonce), &(&*nonce * folded));
-    let response = &*nonce + challenge * secret;
+    let challenge = challenge(&statement, &base_mul(&nonce), &(*nonce * folded));
+    let response = *nonce + challenge * secret;
     let mut proof = [0; 64];
     let (left, right) = proof.split_at_mut(32);
     left.copy_from_slice(challenge.as_bytes());

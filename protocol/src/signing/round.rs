@@ -123,6 +123,24 @@ impl SigningNonce {
     }
 }
 
+#[cfg(test)]
+impl SigningNonce {
+    /// With given secrets, for published vectors.
+    pub(super) fn from_secrets(purpose: Purpose, attempt: Attempt, hiding: &[u8; 32], binding: &[u8; 32]) -> Self {
+        type Nonce = frost_core::round1::Nonce<frost_ed25519::Ed25519Sha512>;
+        let nonce = |bytes: &[u8; 32]| Nonce::deserialize(bytes).unwrap();
+        let secret = SigningNonces::from_nonces(nonce(hiding), nonce(binding));
+        let bytes = |commitment: &NonceCommitment| commitment.serialize().unwrap().try_into().unwrap();
+        let public = *secret.commitments();
+        let commitment =
+            SignCommitment { purpose, attempt, hiding: bytes(public.hiding()), binding: bytes(public.binding()) };
+        Self { secret, commitment }
+    }
+    pub(super) fn commitment(&self) -> &SignCommitment {
+        &self.commitment
+    }
+}
+
 impl core::fmt::Debug for SigningNonce {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "SigningNonce({}, attempt {}, redacted)", self.purpose().name(), self.attempt())

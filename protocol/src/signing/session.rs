@@ -53,7 +53,8 @@ pub enum Progress {
 impl Session<'_> {
     /// What the messages of this attempt amount to. Those of strangers and of other purposes or attempts are ignored.
     ///
-    /// A wrong or an abort ends the attempt at once: exactly the requested signers can finish it.
+    /// A wrong or an abort ends the attempt at once: exactly the requested signers can finish it. Where all have answered the
+    /// signature decides: two signers whose errors cancel have still signed, and each share on its own remains evidence.
     #[must_use]
     pub fn progress(
         &self,

@@ -217,7 +217,7 @@ fn values_around_the_ends_of_giant_steps_and_batches_are_found() {
 
 #[test]
 fn the_largest_weight_an_election_may_have_is_found_and_one_more_ends() {
-    let bound = crate::manifest::bounds::WEIGHT_TOTAL_MAX;
+    let bound = bounds::WEIGHT_TOTAL_MAX;
     let logs = DiscreteLogs::new(bound, 1);
     for m in [0, 1, 12_345_678_901, bound - 1, bound] {
         assert_eq!(logs.find(&times_g(m), bound), Some(m));
