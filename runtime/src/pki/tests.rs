@@ -95,6 +95,19 @@ fn a_peer_cannot_sign_certificates_for_others() {
 }
 
 #[test]
+fn an_authority_says_that_there_is_none_below_it_and_an_end_entity_that_it_is_none() {
+    // rustls does not read a root's path length; others do.
+    let authority = authority();
+    let (_, root) = x509_parser::parse_x509_certificate(authority.certificate()).unwrap();
+    let constraints = root.basic_constraints().unwrap().unwrap().value;
+    assert_eq!((constraints.ca, constraints.path_len_constraint), (true, Some(0)));
+    let issued = authority.issue(&entity(key().public_key())).unwrap();
+    let (_, end_entity) = x509_parser::parse_x509_certificate(&issued).unwrap();
+    assert!(!end_entity.basic_constraints().unwrap().unwrap().value.ca);
+    assert!(!end_entity.key_usage().unwrap().unwrap().value.key_cert_sign());
+}
+
+#[test]
 fn an_authority_reads_back_and_goes_on_issuing() {
     let key_of_authority = key();
     let validity = Validity::days(NOW_S, 10);

@@ -318,9 +318,34 @@ async fn troubles_of_connecting_are_told_apart() {
     let silent = tokio::net::TcpListener::bind(ANY_PORT).await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let hurried = Limits { connect_timeout: Duration::from_millis(200), ..Limits::default() };
+    let began = Instant::now();
     let trouble = connect(&address, peer.pin(), &peer, &hurried).await.unwrap_err();
-    assert!(matches!(trouble, ConnectTrouble::TooSlow { .. }), "{trouble:?}");
+    assert!(matches!(trouble, ConnectTrouble::TooSlow { limit_ms: 200, .. }), "{trouble:?}");
+    assert!(began.elapsed() < Duration::from_secs(5));
     drop(silent);
     let trouble = connect(&address, peer.pin(), &peer, &limits).await.unwrap_err();
     assert!(matches!(trouble, ConnectTrouble::Unreachable { .. }), "{trouble:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_http2_is_told_from_one_that_does() {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    let pin = Trust::Pin(runtime::pin::SpkiPin::of_certificate(certificate.der()).unwrap());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind(ANY_PORT).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serving = tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(tcp).await
+    });
+    let trouble = connect_public(&address, &pin, &Limits::default()).await.unwrap_err();
+    assert!(matches!(trouble, ConnectTrouble::NotHttp2 { .. }), "{trouble:?}");
+    drop(serving.await);
 }
