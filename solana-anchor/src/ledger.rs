@@ -7,6 +7,7 @@ mod sender;
 mod submit;
 
 use std::{
+    fmt,
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -47,7 +48,7 @@ impl Default for Deadlines {
 }
 
 /// Where the chain is, and which chain it must be.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct LedgerConfig {
     /// One RPC, or two: then both must say the same before an anchor counts.
     pub urls: Vec<String>,
@@ -55,6 +56,17 @@ pub struct LedgerConfig {
     pub genesis: Option<[u8; 32]>,
     /// How long things may take.
     pub deadlines: Deadlines,
+}
+
+impl fmt::Debug for LedgerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A provider's URL often holds a key.
+        f.debug_struct("LedgerConfig")
+            .field("urls", &self.urls.len())
+            .field("genesis", &self.genesis.as_ref().map(address_text))
+            .field("deadlines", &self.deadlines)
+            .finish()
+    }
 }
 
 /// A Solana cluster as seen through one RPC or two.

@@ -277,6 +277,31 @@ async fn an_rpc_that_shows_another_message_is_caught() {
 }
 
 #[tokio::test]
+async fn what_is_not_final_in_time_and_what_has_failed_are_told_apart() {
+    let group = Group::generate(12);
+    let intent = AnchorIntent::Memo { group: group.address(), seed: SEED.into(), nonce: [5; 32], text: "slow".into() };
+    let signature = group.sign(&intent.message().unwrap());
+    let wire = transaction(&intent.message().unwrap(), &signature);
+    let outcome = async |status| {
+        let rpc = LyingRpc::start_at(wire.clone(), 7, status);
+        let ledger = connect(&[&rpc.url], None, 1);
+        let intent = intent.clone();
+        // Spawned: a server's task must be able to do the same.
+        tokio::spawn(async move { ledger.submit_and_finalize(&intent, &signature, |_| {}).await }).await.unwrap()
+    };
+    let name = signature_text(&signature);
+    let late = |seen| Err(AnchorError::NotFinal { signature: name.clone(), seconds: 1, seen });
+    assert_eq!(outcome(r#"{"slot":7,"err":null,"confirmationStatus":"processed"}"#).await, late("processed"));
+    assert_eq!(outcome(r#"{"slot":7,"err":null,"confirmationStatus":"confirmed"}"#).await, late("confirmed"));
+    // In a block that may be dropped, a failure is not the end of it.
+    assert_eq!(outcome(r#"{"slot":7,"err":"X","confirmationStatus":"processed"}"#).await, late("not sent"));
+    assert_eq!(outcome("null").await, late("sent"));
+    let failed = AnchorError::LandedWithError { signature: name.clone(), slot: 7, reason: r#""X""#.into() };
+    assert_eq!(outcome(r#"{"slot":7,"err":"X","confirmationStatus":"confirmed"}"#).await, Err(failed.clone()));
+    assert_eq!(outcome(r#"{"slot":7,"err":"X","confirmationStatus":"finalized"}"#).await, Err(failed));
+}
+
+#[tokio::test]
 async fn an_rpc_that_invents_an_anchor_is_caught() {
     let group = Group::generate(11);
     let intent =

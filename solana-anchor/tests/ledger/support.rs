@@ -134,16 +134,24 @@ pub(crate) struct LyingRpc {
 impl LyingRpc {
     /// Every transaction asked for is `wire`, final in `slot`.
     pub(crate) fn start(wire: Vec<u8>, slot: u64) -> Self {
+        Self::start_at(wire, slot, r#"{"slot":7,"err":null,"confirmationStatus":"finalized"}"#)
+    }
+
+    /// As `start`, with another status of the signature.
+    pub(crate) fn start_at(wire: Vec<u8>, slot: u64, status: &'static str) -> Self {
         let listed = signature_text(&wire[1..65].try_into().unwrap());
         let blob = base64::engine::general_purpose::STANDARD.encode(wire);
         Self::serve(move |request| {
             let result = if request.contains("getGenesisHash") {
                 format!("\"{DEVNET_GENESIS}\"")
             } else if request.contains("getSignatureStatuses") {
-                r#"{"context":{"slot":9},"value":[{"slot":7,"confirmations":null,"err":null,"confirmationStatus":"finalized"}]}"#
-                    .to_owned()
+                format!(r#"{{"context":{{"slot":9}},"value":[{status}]}}"#)
             } else if request.contains("getSignaturesForAddress") {
                 format!(r#"[{{"signature":"{listed}","slot":{slot},"err":null,"memo":null,"blockTime":null}}]"#)
+            } else if request.contains("getBalance") {
+                r#"{"context":{"slot":9},"value":1000000000}"#.to_owned()
+            } else if request.contains("getMinimumBalance") {
+                "890880".to_owned()
             } else if request.contains("getTransaction") {
                 format!(r#"{{"slot":{slot},"transaction":["{blob}","base64"],"meta":{{"err":null}},"blockTime":null}}"#)
             } else {
