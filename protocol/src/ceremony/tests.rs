@@ -23,6 +23,8 @@ struct World {
     attempt: Attempt,
     seeds: BTreeMap<TrusteeIndex, AttemptSeed>,
     board: BTreeMap<Slot, Body>,
+    /// Whose messages were changed on the way: it does not know its own board any more.
+    bent: BTreeSet<TrusteeIndex>,
 }
 
 fn manifest(n: u16, t: u16, s: u16) -> Manifest {
@@ -58,6 +60,13 @@ impl World {
         Participant::new(me, &self.seeds[&me], &self.manifest, self.attempt).unwrap()
     }
 
+    fn participant_key(&self, of: TrusteeIndex) -> [u8; 32] {
+        let empty = Transcript::new(&self.election, &self.manifest, self.attempt);
+        let owed = self.participant(of).duty(&empty.judge(&mut CeremonyMemory::default())).unwrap();
+        let [CeremonyMessage::Terms(terms)] = owed.as_slice() else { panic!("terms come first") };
+        terms.sealing_key
+    }
+
     fn post(&mut self, from: TrusteeIndex, body: Body) {
         let slot = slot(self.attempt, from, &body);
         self.board.insert(slot, body);
@@ -71,14 +80,18 @@ impl World {
         loop {
             let mut new = Vec::new();
             for (me, participant) in &participants {
-                for message in participant.duty(&self.judged(&mut memory)).unwrap_or_default() {
+                let owed = participant.duty(&self.judged(&mut memory));
+                let owed = if self.bent.contains(me) { owed.unwrap_or_default() } else { owed.unwrap() };
+                for message in owed {
                     let body = Body::from(message);
-                    let slot = slot(self.attempt, *me, &body);
-                    if said.insert(slot)
-                        && let Some(body) = bend(*me, body)
-                    {
-                        new.push((*me, body));
+                    if !said.insert(slot(self.attempt, *me, &body)) {
+                        continue;
                     }
+                    let changed = bend(*me, body.clone());
+                    if changed.as_ref() != Some(&body) {
+                        self.bent.insert(*me);
+                    }
+                    new.extend(changed.map(|body| (*me, body)));
                 }
             }
             if new.is_empty() {
@@ -308,9 +321,8 @@ fn a_seed_used_twice_makes_no_key_twice() {
     let make = |me, attempt| Participant::new(TrusteeIndex(me), &seed, &world.manifest, Attempt(attempt)).unwrap();
     let mut firsts = BTreeSet::new();
     for (me, attempt) in [(1, 1), (2, 1), (1, 2)] {
-        let mut judged = Transcript::new(&world.election, &world.manifest, Attempt(attempt));
-        judged.attempt = Attempt(attempt);
-        let owed = make(me, attempt).duty(&judged.judge(&mut CeremonyMemory::default())).unwrap();
+        let empty = Transcript::new(&world.election, &world.manifest, Attempt(attempt));
+        let owed = make(me, attempt).duty(&empty.judge(&mut CeremonyMemory::default())).unwrap();
         let [CeremonyMessage::Terms(terms)] = owed.as_slice() else { panic!("terms come first") };
         firsts.extend([terms.sealing_key, terms.lot_key]);
     }

@@ -204,14 +204,30 @@ impl<'a> Transcript<'a> {
     /// Puts a message of a trustee in its place; what is no ceremony message of this attempt is ignored.
     pub fn add(&mut self, from: TrusteeIndex, body: &'a Body) {
         match body {
-            Body::Terms(body) => drop(self.terms.insert(from, body)),
-            Body::Commit(body) => drop(self.commits.insert(from, body)),
-            Body::Reveal(body) => drop(self.reveals.insert(from, body)),
-            Body::Shares(body) => drop(self.shares.insert(from, body)),
-            Body::Complaint(body) => drop(self.complaints.insert((from, body.against), body)),
-            Body::Opening(body) => drop(self.openings.insert((from, body.to), body)),
-            Body::Confirm(body) => drop(self.confirms.insert(from, body)),
-            Body::Abandon(body) => drop(self.abandons.insert(from, body)),
+            Body::Terms(body) => {
+                self.terms.insert(from, body);
+            }
+            Body::Commit(body) => {
+                self.commits.insert(from, body);
+            }
+            Body::Reveal(body) => {
+                self.reveals.insert(from, body);
+            }
+            Body::Shares(body) => {
+                self.shares.insert(from, body);
+            }
+            Body::Complaint(body) => {
+                self.complaints.insert((from, body.against), body);
+            }
+            Body::Opening(body) => {
+                self.openings.insert((from, body.to), body);
+            }
+            Body::Confirm(body) => {
+                self.confirms.insert(from, body);
+            }
+            Body::Abandon(body) => {
+                self.abandons.insert(from, body);
+            }
             _ => {}
         }
     }
@@ -393,7 +409,9 @@ impl<'a> Judged<'a> {
                 .unwrap_or_else(|| judge_reveal(from, body, self.transcript.manifest).map(Arc::new));
             reveals.insert(content, verdict.clone());
             match &verdict {
-                Ok(checked) => drop(self.sound.insert(from, checked.clone())),
+                Ok(checked) => {
+                    self.sound.insert(from, checked.clone());
+                }
                 Err(Wrong::ProofOfKnowledge) => {}
                 Err(wrong) => self.blame(from, *wrong, vec![slot]),
             }
