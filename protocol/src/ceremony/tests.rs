@@ -40,7 +40,14 @@ impl World {
     fn new(n: u16, t: u16, s: u16) -> Self {
         let manifest = manifest(n, t, s);
         let seeds = manifest.trustee_indices().map(|me| (me, AttemptSeed::new([u8::try_from(me.0).unwrap(); 32])));
-        Self { election: manifest.id(), attempt: Attempt(1), seeds: seeds.collect(), board: BTreeMap::new(), manifest }
+        Self {
+            election: manifest.id(),
+            attempt: Attempt(1),
+            seeds: seeds.collect(),
+            board: BTreeMap::new(),
+            bent: BTreeSet::new(),
+            manifest,
+        }
     }
 
     fn transcript(&self) -> Transcript<'_> {
