@@ -17,6 +17,8 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/conclav
     unused_qualifications,
     elided_lifetimes_in_paths,
     clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
     reason = "generated code; the documentation is in the .proto file"
 )]
 pub mod v1 {
