@@ -216,6 +216,28 @@ fn a_restart_restores_the_lock_and_says_nothing_twice() {
     }
 }
 
+/// Threat A03 at its plainest: the same trustees, asked again after the log went on.
+#[test]
+fn trustees_that_lose_their_journals_certify_twice_and_are_named() {
+    let world = World::new(4);
+    let agree = |nodes: &mut [Node]| {
+        settle(&world, nodes, 0);
+        nodes[0].votes.certificate().unwrap()
+    };
+    let mut nodes = honest(&world);
+    nodes.iter_mut().for_each(|node| node.followed = 1);
+    let first = agree(&mut nodes);
+    for node in &mut nodes {
+        node.followed = 2;
+        node.restart(&world, false);
+    }
+    assert_eq!(agree(&mut nodes), first, "with its journal each stands by what it said");
+    let second = agree(&mut honest(&world));
+    let found = conflict(&world.election, &first, &second).unwrap();
+    assert!(found.both.len() > usize::from(world.manifest.quorums.f));
+    assert_eq!(found.evidence.len(), found.both.len());
+}
+
 #[test]
 fn a_message_not_yet_in_the_votes_is_given_again_unchanged() {
     let world = World::new(4);

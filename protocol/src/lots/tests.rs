@@ -83,22 +83,33 @@ fn withholding_a_lot_moves_only_oneself() {
 }
 
 #[test]
-fn a_tie_is_broken_by_all_lots_and_the_contest_and_not_by_the_order_of_asking() {
-    let outputs = |byte| BTreeMap::from([(TrusteeIndex(1), [byte; 32]), (TrusteeIndex(2), [7; 32])]);
-    let tied = [0, 1, 2, 3].map(OptionIndex);
-    let reference = tie_order(&outputs(1), ContestIndex(0), &tied);
-    let mut reversed = tied;
-    reversed.reverse();
-    assert_eq!(tie_order(&outputs(1), ContestIndex(0), &reversed), reference);
-    assert_eq!(tie_order(&outputs(1), ContestIndex(0), &[tied.as_slice(), &tied].concat()), reference);
-    let firsts: BTreeSet<OptionIndex> =
-        (0..60).map(|byte| tie_order(&outputs(byte), ContestIndex(0), &tied)[0]).collect();
-    assert_eq!(firsts.len(), 4, "every option can win");
-    let contests: BTreeSet<Vec<OptionIndex>> =
-        (0..20).map(|contest| tie_order(&outputs(1), ContestIndex(contest), &tied)).collect();
-    assert!(contests.len() > 5, "contests are drawn apart");
-    let all: BTreeSet<OptionIndex> = reference.into_iter().collect();
-    assert_eq!(all, tied.into());
+fn ties_are_drawn_apart_by_beacon_contest_and_option() {
+    let beacon = |seed: u8| Point::hash(label::BEACON, &[seed]).raw();
+    let first = |seed, contest| {
+        let lot = |option: &OptionIndex| tie_lot(&beacon(seed), ContestIndex(contest), *option);
+        [0, 1, 2, 3].map(OptionIndex).into_iter().min_by_key(lot).unwrap()
+    };
+    let by_beacon: BTreeSet<OptionIndex> = (0..60).map(|seed| first(seed, 0)).collect();
+    assert_eq!(by_beacon.len(), 4, "every option can win");
+    let by_contest: BTreeSet<OptionIndex> = (0..60).map(|contest| first(1, contest)).collect();
+    assert_eq!(by_contest.len(), 4, "contests are drawn apart");
+    assert_eq!(first(1, 0), first(1, 0));
+}
+
+#[test]
+fn the_beacon_comes_last_and_belongs_to_one_vote_set_of_one_election() {
+    let sums = vec![(Point::hash(label::BEACON, b"a").raw(), Point::hash(label::BEACON, b"b").raw())];
+    let beacon = |election: &ElectionId, vote_set: &Hash| {
+        let all = with_beacon(sums.clone(), election, vote_set);
+        assert_eq!(all.len(), 2);
+        assert!(all[0] == sums[0]);
+        assert_eq!(group::encode_sum(&all[1].1), group::encode_sum(&group::identity()), "it encrypts nothing");
+        group::encode_sum(&all[1].0)
+    };
+    let here = beacon(&ELECTION, &VOTE_SET);
+    assert_eq!(here, beacon(&ELECTION, &VOTE_SET));
+    assert_ne!(here, beacon(&ElectionId([9; 32]), &VOTE_SET));
+    assert_ne!(here, beacon(&ELECTION, &[9; 32]));
 }
 
 fn bytes(value: &serde_json::Value) -> Vec<u8> {
