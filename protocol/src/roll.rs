@@ -111,7 +111,7 @@ impl Roll {
     pub fn open(bytes: &[u8], manifest: &Manifest) -> Result<Self, RollRefusal> {
         let mut input = Reader::new(bytes);
         let count = input.u64()?;
-        let expected_len = count.checked_mul(ENTRY_BYTES as u64).unwrap_or(u64::MAX);
+        let expected_len = count.saturating_mul(ENTRY_BYTES as u64);
         if input.remaining() as u64 != expected_len {
             return Err(DecodeError::WrongLength {
                 what: "voter roll",
