@@ -4,6 +4,7 @@ use crate::{
     encoding::{Writer, label, wide_digest},
     ids::{Attempt, ElectionId, TrusteeIndex},
 };
+use alloc::vec::Vec;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
@@ -52,11 +53,13 @@ impl SubSeeds {
 
     /// First half of `SHA-512(label, seed || purpose || election || attempt || me || to)`.
     pub(crate) fn derive(&self, purpose: &str, to: TrusteeIndex) -> Zeroizing<[u8; 32]> {
-        let mut out = Writer::new();
-        out.raw(&self.seed.0).text(purpose).value(&self.election).value(&self.attempt).value(&self.me).value(&to);
-        let mut bytes = out.finish();
+        let mut context = Writer::new();
+        context.text(purpose).value(&self.election).value(&self.attempt).value(&self.me).value(&to);
+        // Of the right size at once: a buffer that grows leaves the seed behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(self.seed.0.len() + context.as_bytes().len()));
+        bytes.extend_from_slice(&self.seed.0);
+        bytes.extend_from_slice(context.as_bytes());
         let mut wide = wide_digest(label::CEREMONY_SEED, &bytes);
-        bytes.zeroize();
         let (half, _) = super::polynomial::split(&wide);
         wide.zeroize();
         Zeroizing::new(half)

@@ -1,4 +1,5 @@
 //! Whole ceremonies in memory: honest, interrupted, and with one trustee bent.
+#![allow(clippy::indexing_slicing, reason = "a test that is out of bounds should fail loudly")]
 
 use super::*;
 use crate::{

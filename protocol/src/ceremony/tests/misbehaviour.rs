@@ -344,6 +344,8 @@ fn shares_that_are_not_one_for_each_other_trustee_are_named() {
     }
 }
 
+type ChangeShare = fn(&mut [u8; 64]);
+
 /// The bent trustee's share for the victim, sealed properly, but of other numbers.
 fn reseal(world: &World, change: impl Fn(&mut [u8; 64])) -> (Bytes, [u8; 64]) {
     let mut plain = *world.participant(BENT).plaintext_for_test(VICTIM);
@@ -364,7 +366,7 @@ fn add_one(half: &mut [u8]) {
 
 #[test]
 fn a_bad_share_to_one_trustee_ends_the_attempt_and_its_opening_names_the_sender() {
-    let changes: [(fn(&mut [u8; 64]), ShareFlaw); 4] = [
+    let changes: [(ChangeShare, ShareFlaw); 4] = [
         (|plain| add_one(&mut plain[..32]), ShareFlaw::Signing),
         (|plain| add_one(&mut plain[32..]), ShareFlaw::Election),
         (|plain| plain[..32].fill(0xff), ShareFlaw::Signing),

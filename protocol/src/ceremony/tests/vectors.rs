@@ -105,7 +105,7 @@ fn dkg_vectors<P: Purpose>(vectors: &str) {
             (TrusteeIndex(index), checked.unwrap_or_else(|wrong| panic!("{index}: {wrong}")))
         })
         .collect();
-    for (of, _) in &all {
+    for of in all.keys() {
         for (from, checked) in all.iter().filter(|(from, _)| *from != of) {
             let share = bytes::<32>(&inputs[of.to_string()]["signing_shares"][from.to_string()]);
             let share = group_scalar(&share);
