@@ -161,7 +161,7 @@ impl Board {
         }
     }
 
-    /// P-DKG-6: the certificate of the first attempt that all confirmed; wrongs that the transcript shows.
+    /// P-DKG-6: the certificate of the highest attempt that all confirmed; wrongs that the transcript shows.
     fn conclude_ceremony(&mut self, attempt: Attempt) {
         let judged = transcript_of(&self.slots, &self.election, &self.manifest, attempt).judge(&mut self.memory);
         let flaws: Vec<Evidence> = judged
@@ -173,13 +173,18 @@ impl Board {
                 envelopes: flaw.proof.iter().filter_map(|slot| self.slots.get(slot).cloned()).collect(),
             })
             .collect();
-        let key = judged.certificate().filter(|_| self.key.is_none() && judged.certified()).cloned();
+        // Of several certified attempts, which takes a trustee that confirms what it gave up, the highest counts: not the
+        // order of arrival.
+        let newer = self.key.as_ref().is_none_or(|key| key.attempt < attempt);
+        let key = judged.certificate().filter(|_| newer && judged.certified()).cloned();
         for flaw in flaws {
             self.record_evidence(flaw);
         }
         if let Some(key) = key {
             self.signing_keys = SigningKeys::new(&key.signing_key, &key.signing_shares, self.manifest.quorums.s).ok();
             self.key = Some(key);
+            self.rehearsed.clear();
+            self.rehearsal_signature = self.find_rehearsal_signature();
             self.conclude_rehearsal();
         }
     }

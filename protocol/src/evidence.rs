@@ -6,6 +6,9 @@ use crate::{
 };
 use alloc::vec::Vec;
 
+/// Envelopes in one piece of evidence, at most: a wrong certificate takes four from each trustee and one more.
+const ENVELOPES_MAX: usize = 512;
+
 /// What a sender did. Each is decided by a function over envelopes alone, which `audit` repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Wrong {
@@ -112,7 +115,7 @@ impl Canonical for Evidence {
         out.value(&self.accused).value(&self.wrong).list(&self.envelopes);
     }
     fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { accused: input.value()?, wrong: input.value()?, envelopes: input.list("envelopes", 256)? })
+        Ok(Self { accused: input.value()?, wrong: input.value()?, envelopes: input.list("envelopes", ENVELOPES_MAX)? })
     }
 }
 
