@@ -1,4 +1,4 @@
-//! The verification equations, written once: as terms of a sum that must be the identity. (P-BAL-6)
+//! The verification equations, written once: as terms of a sum that must be the identity. (P-BAL-3)
 //!
 //! A single check sums one equation with weight 1; a batch sums all of them with random weights. Both collect their
 //! terms here, so they cannot drift apart.

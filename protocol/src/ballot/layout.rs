@@ -1,4 +1,5 @@
 //! A ballot's bytes, taken apart once: every point and scalar decoded, every challenge computed, nothing judged yet.
+//! (P-BAL-1, P-BAL-7)
 
 use super::{
     BALLOT_VERSION, BallotForm, BallotRefusal, CheckedBallot, ContestRule, ElectionPrefix,

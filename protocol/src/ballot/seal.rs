@@ -1,4 +1,4 @@
-//! Making a ballot: on the voter's device, constant time in the choice. (P-BAL-4, P-BAL-5)
+//! Making a ballot: on the voter's device, constant time in the choice. (P-BAL-1, P-BAL-5)
 
 use super::{
     BALLOT_VERSION, BallotForm, ContestRule, ElectionPrefix,

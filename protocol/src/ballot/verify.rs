@@ -1,4 +1,4 @@
-//! Verdicts: of one ballot alone, and of many at once with exactly the same outcome. (P-BAL-6, P-BAL-7)
+//! Verdicts: of one ballot alone, and of many at once with exactly the same outcome. (P-BAL-6)
 
 use super::{
     BallotForm, BallotRefusal, CheckedBallot,
@@ -188,8 +188,8 @@ impl WeightSource {
     fn next(&mut self) -> Scalar {
         let mut bytes = [0; 16];
         self.0.fill_bytes(&mut bytes);
-        // Zero would leave an equation out.
-        Scalar::from(u128::from_le_bytes(bytes).max(1))
+        // 1 to 2^128: zero would leave an equation out.
+        Scalar::from(u128::from_le_bytes(bytes)) + Scalar::ONE
     }
 }
 
