@@ -101,6 +101,11 @@ impl Node {
         Some(world.sign(self.me, message))
     }
 
+    fn lose_journal(&mut self) {
+        self.journal.clear();
+        self.slots.clear();
+    }
+
     /// Forgets all but the journal.
     pub(super) fn restart(&mut self, world: &World, forgets_itself: bool) {
         self.votes = Votes::new(&world.manifest);
@@ -122,7 +127,7 @@ pub(super) struct Plan {
     pub(super) liars: u16,
     /// How long the coordinator lies.
     pub(super) lying_ms: u64,
-    /// Trustees forget their own messages when they restart: the guard switched off.
+    /// Trustees restart without folding a journal: the guard switched off.
     pub(super) forgetful: bool,
     /// Stop after the first certificates or violation instead of demanding an end.
     pub(super) safety_only: bool,
@@ -258,7 +263,10 @@ impl Simulation<'_> {
                 }
                 Event::Crash { node } => {
                     self.outcome.restarts += 1;
-                    self.nodes[node].restart(self.world, self.plan.forgetful);
+                    if self.plan.forgetful {
+                        self.nodes[node].lose_journal();
+                    }
+                    self.nodes[node].restart(self.world, false);
                     self.pump(node);
                 }
                 Event::Lie => self.lie(),
