@@ -175,3 +175,6 @@ pub fn read_keys(input: impl std::io::Read) -> Result<BTreeMap<String, SigningKe
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests;
