@@ -62,7 +62,7 @@ pub enum DaemonTrouble {
     Store(#[from] StoreTrouble),
     /// What is in it.
     #[error(transparent)]
-    Restore(#[from] RestoreTrouble),
+    Restore(Box<RestoreTrouble>),
     /// Who may call.
     #[error(transparent)]
     Circle(#[from] CircleTrouble),
@@ -87,6 +87,12 @@ pub enum DaemonTrouble {
     /// A task ended.
     #[error("the server's task ended")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl From<RestoreTrouble> for DaemonTrouble {
+    fn from(trouble: RestoreTrouble) -> Self {
+        Self::Restore(Box::new(trouble))
+    }
 }
 
 /// Opens the keystore that the configuration names. Blocks; a passphrase takes a second on purpose.

@@ -23,7 +23,7 @@ pub enum ViewTrouble {
     Store(#[from] StoreTrouble),
     /// What is in it.
     #[error(transparent)]
-    Restore(#[from] RestoreTrouble),
+    Restore(Box<RestoreTrouble>),
     /// No such election.
     #[error("no election begins with {asked:?}; {known}")]
     Unknown {
@@ -40,6 +40,12 @@ pub enum ViewTrouble {
         /// How many.
         count: usize,
     },
+}
+
+impl From<RestoreTrouble> for ViewTrouble {
+    fn from(trouble: RestoreTrouble) -> Self {
+        Self::Restore(Box::new(trouble))
+    }
 }
 
 /// One election, as it stands here.

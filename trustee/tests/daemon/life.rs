@@ -229,7 +229,8 @@ async fn a_store_that_contradicts_its_promises_is_not_started_with() {
     world.keepers[0].stop().await;
     let (data, good) = (world.keepers[0].config().data, world.temp.path().join("good"));
     copy_folder(&data, &good);
-    let damages: [(&'static str, fn(&RestoreTrouble) -> bool); 5] = [
+    type IsExpected = fn(&RestoreTrouble) -> bool;
+    let damages: [(&'static str, IsExpected); 5] = [
         ("DELETE FROM ballots WHERE idx = 3", |t| matches!(t, RestoreTrouble::Root { .. })),
         ("UPDATE cosigned SET root = zeroblob(32)", |t| matches!(t, RestoreTrouble::Root { .. })),
         ("UPDATE ballots SET bytes = zeroblob(100) WHERE idx = 1", |t| matches!(t, RestoreTrouble::Leaf { .. })),

@@ -218,9 +218,7 @@ fn resident_kib(process: &Process) -> u64 {
     line.trim().trim_end_matches(" kB").trim().parse().unwrap()
 }
 
-/// Takes a minute: `cargo test -p trustee --test daemon -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute"]
 async fn ten_thousand_ballots_fit_into_150_mb() {
     const BALLOTS: usize = 10_000;
     let mut world = World::with_voters(BALLOTS);
