@@ -128,10 +128,8 @@ impl Circle {
 
     fn replace(&self, members: Vec<Member>) -> Result<(), CircleTrouble> {
         let peers = members.iter().map(|member| {
-            let pin: SpkiPin = member
-                .tls_pin
-                .parse()
-                .map_err(|source| CircleTrouble::Pin { name: member.name.clone(), source })?;
+            let pin: SpkiPin =
+                member.tls_pin.parse().map_err(|source| CircleTrouble::Pin { name: member.name.clone(), source })?;
             Ok((pin, Peer::new(member.name.as_str(), member.role.name())))
         });
         self.peers.replace(peers.collect::<Result<Vec<_>, CircleTrouble>>()?)?;

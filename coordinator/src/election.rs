@@ -242,8 +242,8 @@ impl Election {
     pub fn status(&self) -> v1::Status {
         let view = self.view();
         let hex_of = |hash: &Option<Hash>| hash.map(hex::encode).unwrap_or_default();
-        let trustees = self.trustees().into_iter().zip(&self.manifest.trustees).map(|(known, entry)| {
-            v1::TrusteeStatus {
+        let trustees =
+            self.trustees().into_iter().zip(&self.manifest.trustees).map(|(known, entry)| v1::TrusteeStatus {
                 name: entry.name.clone(),
                 reachable: known.reachable,
                 followed: known.followed,
@@ -251,8 +251,7 @@ impl Election {
                 error: known.error,
                 build: known.build,
                 keystore: known.keystore,
-            }
-        });
+            });
         let awaiting = view.awaiting.iter().map(|(who, what)| v1::Awaited { who: who.clone(), what: what.clone() });
         let anchors = view.anchors.iter().map(|(kind, signature, slot)| v1::AnchorStatus {
             kind: (*kind).to_owned(),

@@ -145,8 +145,7 @@ fn host(address: &str) -> Option<String> {
 /// Not such a file.
 pub fn read(path: &Path) -> Result<Enrolment, crate::config::ConfigTrouble> {
     let bytes = files::read_limited(path, 64 * 1024)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| crate::config::ConfigTrouble::NotText { path: path.to_owned() })?;
+    let text = String::from_utf8(bytes).map_err(|_| crate::config::ConfigTrouble::NotText { path: path.to_owned() })?;
     toml::from_str(&text)
         .map_err(|source| crate::config::ConfigTrouble::Toml { path: path.to_owned(), source: Box::new(source) })
 }

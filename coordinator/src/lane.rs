@@ -211,7 +211,9 @@ impl Lane {
         }
         let mut note = target.note.clone();
         for (trustee, cosignature) in &signing.cosignatures {
-            let Some(key) = usize::from(trustee.0).checked_sub(1).and_then(|at| self.trustees.get(at)) else { continue };
+            let Some(key) = usize::from(trustee.0).checked_sub(1).and_then(|at| self.trustees.get(at)) else {
+                continue;
+            };
             note = note.with_cosignature(key, cosignature).map_err(|_| CosignatureRefusal::NoCosignature)?;
         }
         signing.confirmed = Some(note.clone());

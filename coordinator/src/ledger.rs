@@ -41,12 +41,9 @@ pub fn intent_of(board: &Board, purpose: Purpose, attempt: Attempt) -> Option<An
     let seed = nonce_seed(&board.election());
     match purpose {
         Purpose::Rehearsal => None,
-        Purpose::CreateNonce => Some(AnchorIntent::CreateNonce {
-            group,
-            seed,
-            lamports: request.lamports,
-            recent_blockhash: request.nonce,
-        }),
+        Purpose::CreateNonce => {
+            Some(AnchorIntent::CreateNonce { group, seed, lamports: request.lamports, recent_blockhash: request.nonce })
+        }
         Purpose::AnchorKey | Purpose::AnchorVoteSet | Purpose::AnchorResult => {
             Some(AnchorIntent::Memo { group, seed, nonce: request.nonce, text: board.memo(purpose)? })
         }

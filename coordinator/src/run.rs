@@ -41,7 +41,7 @@ pub enum RunTrouble {
     SameKey,
     /// A file.
     #[error(transparent)]
-    File(#[from] runtime::files::FileTrouble),
+    File(#[from] files::FileTrouble),
     /// A certificate.
     #[error(transparent)]
     Tls(#[from] TlsTrouble),

@@ -404,12 +404,11 @@ fn judge_batch(verifier: &dyn Verify, batch: Vec<Waiting>) -> Vec<Verified> {
         judge(verifier, &bytes)
     };
     let mut judged = judged.into_iter();
-    let verdict_of = |waiting: &Waiting, verdicts: &mut dyn Iterator<Item = Result<CheckedBallot, u16>>| {
-        match waiting.refused {
+    let verdict_of =
+        |waiting: &Waiting, verdicts: &mut dyn Iterator<Item = Result<CheckedBallot, u16>>| match waiting.refused {
             Some(code) => Err(code),
             None => verdicts.next().unwrap_or(Err(QUARANTINED)),
-        }
-    };
+        };
     batch
         .into_iter()
         .map(|waiting| {
@@ -422,9 +421,7 @@ fn judge_batch(verifier: &dyn Verify, batch: Vec<Waiting>) -> Vec<Verified> {
 fn judge(verifier: &dyn Verify, ballots: &[&[u8]]) -> Vec<Result<CheckedBallot, u16>> {
     let verdicts = catch_unwind(AssertUnwindSafe(|| verifier.verify(ballots)));
     match (verdicts, ballots) {
-        (Ok(verdicts), _) => {
-            verdicts.into_iter().map(|verdict| verdict.map_err(|refusal| refusal.code())).collect()
-        }
+        (Ok(verdicts), _) => verdicts.into_iter().map(|verdict| verdict.map_err(|refusal| refusal.code())).collect(),
         (Err(_), []) => Vec::new(),
         (Err(_), [_]) => vec![Err(QUARANTINED)],
         (Err(_), _) => {
@@ -467,7 +464,14 @@ struct Done {
 }
 
 impl Plan {
-    async fn perform(self, deps: &Arc<Deps>, election: &Arc<Election>, lane: &Lane, form: &BallotForm, next: u64) -> Done {
+    async fn perform(
+        self,
+        deps: &Arc<Deps>,
+        election: &Arc<Election>,
+        lane: &Lane,
+        form: &BallotForm,
+        next: u64,
+    ) -> Done {
         let mut done = Done::default();
         let Self { accepted, refused } = self;
         let mut waiting: Vec<Waiting> = Vec::new();

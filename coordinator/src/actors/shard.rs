@@ -15,7 +15,7 @@ use runtime::pin::SpkiPin;
 use thiserror::Error;
 
 use super::Deps;
-use super::election::{ElectionActor, OpenTrouble, Post, open, home_of};
+use super::election::{ElectionActor, OpenTrouble, Post, home_of, open};
 use super::workers::Workers;
 use crate::election::Election;
 use crate::store::{NewElection, StoreTrouble};
@@ -143,7 +143,9 @@ async fn put_forward(
     let manifest = Manifest::open(&create.manifest)?;
     let id = manifest.id();
     if home_of(deps, &manifest).is_none() {
-        return Err(CreateRefusal::NotHome { home: manifest.home_shard().map_or_else(String::new, |s| s.name.clone()) });
+        return Err(CreateRefusal::NotHome {
+            home: manifest.home_shard().map_or_else(String::new, |s| s.name.clone()),
+        });
     }
     if manifest.officials.iter().all(|official| official.tls_pin != *create.caller.as_bytes()) {
         return Err(CreateRefusal::NotOfficial);

@@ -113,7 +113,12 @@ impl Exchange {
         };
         let reply = in_time(client.exchange(request)).await?.into_inner();
         for refusal in &reply.refusals {
-            tracing::debug!(trustee = self.link.trustee.0, position = refusal.position, reason = refusal.reason, "not taken");
+            tracing::debug!(
+                trustee = self.link.trustee.0,
+                position = refusal.position,
+                reason = refusal.reason,
+                "not taken"
+            );
         }
         let was_asked = std::mem::replace(&mut self.asked_before, true);
         self.note(&reply);
@@ -169,7 +174,9 @@ impl Exchange {
             match Envelope::from_bytes(if readable { bytes } else { &[] }) {
                 Ok(envelope) => envelopes.push(envelope),
                 Err(error) => {
-                    self.election.troubles.set(topic.clone(), format!("{name} sent a statement that cannot be read: {error}"));
+                    self.election
+                        .troubles
+                        .set(topic.clone(), format!("{name} sent a statement that cannot be read: {error}"));
                     break;
                 }
             }

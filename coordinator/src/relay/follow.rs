@@ -125,7 +125,11 @@ impl Follow {
                     if let Some(note) = confirmed {
                         let (size, lane) = (note.checkpoint().size.0, self.lane.index.0);
                         // Not stored: the next one will be, and co-signatures can be asked for again.
-                        drop(self.deps.store.keep_checkpoint(self.election.key, lane, size, true, note.to_string()).await);
+                        let _ = self
+                            .deps
+                            .store
+                            .keep_checkpoint(self.election.key, lane, size, true, note.to_string())
+                            .await;
                     }
                 }
                 Err(refusal) => {
@@ -141,7 +145,12 @@ impl Follow {
             let name = self.election.manifest.trustee(self.link.trustee).map_or("", |entry| entry.name.as_str());
             self.election.troubles.set(format!("fork-{name}"), format!("{name}: {}", reply.refusal));
         }
-        tracing::debug!(trustee = self.link.trustee.0, lane = self.lane.index.0, refusal = reply.refusal, "not followed");
+        tracing::debug!(
+            trustee = self.link.trustee.0,
+            lane = self.lane.index.0,
+            refusal = reply.refusal,
+            "not followed"
+        );
         REFUSED
     }
 
@@ -150,7 +159,8 @@ impl Follow {
         let (have, lane) = (self.lane.size(), self.lane.index);
         if theirs > have {
             let name = self.election.manifest.trustee(self.link.trustee).map_or("", |entry| entry.name.as_str());
-            let text = format!("LOG_ROLLBACK: {name} has {theirs} leaves of lane {lane}, this shard {have}: it lost some");
+            let text =
+                format!("LOG_ROLLBACK: {name} has {theirs} leaves of lane {lane}, this shard {have}: it lost some");
             self.election.troubles.set(format!("rollback-{lane}"), text);
             self.lane.block();
         }

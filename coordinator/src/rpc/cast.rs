@@ -38,10 +38,13 @@ pub(super) fn ask_again(bytes: &[u8]) -> CastOutcome {
 pub(super) async fn cast(deps: &Arc<Deps>, election: &Arc<Election>, ballots: Vec<Vec<u8>>) -> Vec<CastOutcome> {
     match election.view().gate {
         Gate::Open => {}
-        Gate::NotOpen => return refuse_all(&ballots, "ELECTION_NOT_OPEN: the trustees have not opened the election yet"),
+        Gate::NotOpen => {
+            return refuse_all(&ballots, "ELECTION_NOT_OPEN: the trustees have not opened the election yet");
+        }
         Gate::Closed => return cast_late(deps, election, ballots).await,
     }
-    let (Some(lanes), Some(form), Some(roll)) = (election.intake.get(), election.form.get(), election.roll.get()) else {
+    let (Some(lanes), Some(form), Some(roll)) = (election.intake.get(), election.form.get(), election.roll.get())
+    else {
         return ballots.iter().map(|_| outcome(Wire::TryLaterMs(STARTING_MS))).collect();
     };
     let mut for_lanes: Vec<Vec<Waiting>> = lanes.iter().map(|_| Vec::new()).collect();

@@ -145,7 +145,10 @@ impl Official for Desk {
 
     type WatchStatusStream = Pin<Box<dyn Stream<Item = Result<ElectionStatus, Status>> + Send>>;
 
-    async fn watch_status(&self, request: Request<ElectionRequest>) -> Result<Response<Self::WatchStatusStream>, Status> {
+    async fn watch_status(
+        &self,
+        request: Request<ElectionRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
         let handle = self.for_official(&request, &request.get_ref().election_id)?;
         let (sender, receiver) = mpsc::channel(4);
         let shutdown = self.deps.shutdown.clone();

@@ -99,7 +99,8 @@ impl PublicRecord for Desk {
         // Leaves that are in the store and not in the tree yet have no receipt: they are not shown.
         let total = lane.size();
         let count = count.min(total.saturating_sub(from));
-        let leaves = self.deps.store.leaves(handle.election.key, lane.index.0, from, count).await.map_err(store_status)?;
+        let leaves =
+            self.deps.store.leaves(handle.election.key, lane.index.0, from, count).await.map_err(store_status)?;
         let ballots = fitting(leaves.into_iter().map(|(bytes, _)| bytes));
         Ok(Response::new(LogPage { first: from, ballots, total }))
     }

@@ -4,8 +4,8 @@ use proto::v1::shard_server::Shard;
 use proto::v1::{CastReply, CastRequest, HelloReply, HelloRequest};
 use tonic::{Request, Response, Status};
 
-use super::cast::cast;
 use super::Desk;
+use super::cast::cast;
 
 #[tonic::async_trait]
 impl Shard for Desk {

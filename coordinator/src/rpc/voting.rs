@@ -44,7 +44,9 @@ impl Voting for Desk {
             Place::Here(handle) => handle,
             Place::There(peer) => {
                 let channel = peer.channel(&self.deps, &self.remotes).await?;
-                return with_client_message_limits!(VotingClient::new(channel), self.deps.limits).find_ballot(request).await;
+                return with_client_message_limits!(VotingClient::new(channel), self.deps.limits)
+                    .find_ballot(request)
+                    .await;
             }
         };
         let id: Hash = proto::fixed("ballot_id", &request.ballot_id)
@@ -64,7 +66,9 @@ impl Voting for Desk {
             Place::Here(handle) => handle,
             Place::There(peer) => {
                 let channel = peer.channel(&self.deps, &self.remotes).await?;
-                return with_client_message_limits!(VotingClient::new(channel), self.deps.limits).get_proof(request).await;
+                return with_client_message_limits!(VotingClient::new(channel), self.deps.limits)
+                    .get_proof(request)
+                    .await;
             }
         };
         let lane = usize::try_from(request.lane).ok().and_then(|at| handle.election.lanes.get(at));

@@ -262,12 +262,13 @@ impl Store {
     pub async fn checkpoints(&self, election: i64, lane: u16) -> Result<Vec<(u64, bool, String)>, StoreTrouble> {
         self.read(move |connection| {
             Box::pin(async move {
-                let rows =
-                    sqlx::query("SELECT size, final, note FROM checkpoints WHERE election = ? AND lane = ? ORDER BY size")
-                        .bind(election)
-                        .bind(i64::from(lane))
-                        .fetch_all(connection)
-                        .await?;
+                let rows = sqlx::query(
+                    "SELECT size, final, note FROM checkpoints WHERE election = ? AND lane = ? ORDER BY size",
+                )
+                .bind(election)
+                .bind(i64::from(lane))
+                .fetch_all(connection)
+                .await?;
                 rows.iter()
                     .map(|row| Ok((uint(row.try_get(0)?), row.try_get::<i64, _>(1)? != 0, row.try_get(2)?)))
                     .collect()
@@ -286,7 +287,12 @@ struct Place {
 
 impl Place {
     /// All of them with few statements. `false` if any constraint forbids any of them.
-    async fn all(self, connection: &mut SqliteConnection, next: u64, ballots: &[NewBallot]) -> Result<bool, sqlx::Error> {
+    async fn all(
+        self,
+        connection: &mut SqliteConnection,
+        next: u64,
+        ballots: &[NewBallot],
+    ) -> Result<bool, sqlx::Error> {
         let mut index = next;
         for chunk in ballots.chunks(ROWS_MAX) {
             let places: Vec<(u64, &NewBallot)> = (index..).zip(chunk).collect();

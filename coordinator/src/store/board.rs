@@ -195,12 +195,14 @@ impl Store {
     pub async fn keep_stage_time(&self, election: i64, stage: &'static str, time_ms: u64) -> Result<(), StoreTrouble> {
         self.write(move |connection| {
             Box::pin(async move {
-                sqlx::query("INSERT INTO stage_times (election, stage, time_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-                    .bind(election)
-                    .bind(stage)
-                    .bind(int(time_ms))
-                    .execute(connection)
-                    .await?;
+                sqlx::query(
+                    "INSERT INTO stage_times (election, stage, time_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                )
+                .bind(election)
+                .bind(stage)
+                .bind(int(time_ms))
+                .execute(connection)
+                .await?;
                 Ok(())
             })
         })
@@ -214,10 +216,11 @@ impl Store {
     pub async fn stage_times(&self, election: i64) -> Result<Vec<(String, u64)>, StoreTrouble> {
         self.read(move |connection| {
             Box::pin(async move {
-                let rows = sqlx::query("SELECT stage, time_ms FROM stage_times WHERE election = ? ORDER BY time_ms, rowid")
-                    .bind(election)
-                    .fetch_all(connection)
-                    .await?;
+                let rows =
+                    sqlx::query("SELECT stage, time_ms FROM stage_times WHERE election = ? ORDER BY time_ms, rowid")
+                        .bind(election)
+                        .fetch_all(connection)
+                        .await?;
                 rows.iter().map(|row| Ok((row.try_get(0)?, uint(row.try_get(1)?)))).collect()
             })
         })

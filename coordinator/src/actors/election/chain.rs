@@ -76,9 +76,8 @@ impl ElectionActor {
             }
         };
         tracing::info!(election = %self.election.id, purpose = purpose.name(), attempt = attempt.0, "submitting");
-        let submitting = self.deps.pool.handle().spawn(async move {
-            ledger.submit_and_finalize(&intent, &signature, |_| ()).await
-        });
+        let submitting =
+            self.deps.pool.handle().spawn(async move { ledger.submit_and_finalize(&intent, &signature, |_| ()).await });
         ctx.spawn(submitting.into_actor(self).map(move |landed, act, ctx| match landed {
             Ok(Ok(landed)) => act.landed(purpose, attempt, message, landed, ctx),
             Ok(Err(error)) => match verdict(&error) {

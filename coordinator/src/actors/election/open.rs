@@ -29,7 +29,9 @@ pub enum OpenTrouble {
     #[error("STORE_CORRUPT: a stored manifest: {0}")]
     Manifest(#[from] ManifestRefusal),
     /// This shard is not in it under its present key.
-    #[error("this shard's identity key is not the one of the stored election {election}'s home shard; was it replaced?")]
+    #[error(
+        "this shard's identity key is not the one of the stored election {election}'s home shard; was it replaced?"
+    )]
     NotHome {
         /// Which.
         election: String,
@@ -81,8 +83,7 @@ pub async fn open(deps: &Arc<Deps>, workers: &Workers, stored: StoredElection) -
     let folded = deps.pool.run(move || fold(&of, &envelopes, &evidence).map(|board| (board, envelopes))).await;
     let (board, envelopes) = folded.ok_or(OpenTrouble::Panic)??;
 
-    let election =
-        Arc::new(Election::new(stored.key, stored.board_epoch, me, Arc::clone(&manifest), stored.manifest));
+    let election = Arc::new(Election::new(stored.key, stored.board_epoch, me, Arc::clone(&manifest), stored.manifest));
     election.publish(envelopes.into_iter().map(Arc::from));
     if let Some(bytes) = roll {
         let roll = Roll::open(&bytes, &manifest)?;

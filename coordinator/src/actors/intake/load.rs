@@ -158,9 +158,8 @@ async fn compare(deps: &Deps, election: &Election, lane: &Lane) -> Result<(), Lo
     let number = lane.index.0;
     for (size, is_final, text) in deps.store.checkpoints(election.key, number).await? {
         let note: SignedCheckpoint = text.parse().map_err(|source| LoadTrouble::Note { lane: number, source })?;
-        let root = lane
-            .root_at(size)
-            .map_err(|_| LoadTrouble::Rollback { lane: number, had: size, have: lane.size() })?;
+        let root =
+            lane.root_at(size).map_err(|_| LoadTrouble::Rollback { lane: number, had: size, have: lane.size() })?;
         if note.checkpoint().size.0 != size || note.checkpoint().root != root {
             return Err(LoadTrouble::Root { lane: number, size });
         }
