@@ -35,10 +35,10 @@ impl Election {
             cursor = Cursor { epoch: request.board_epoch, next: 0 };
         }
         if request.board_first <= cursor.next {
+            // What overlaps is judged too: the caller's store may have gone back and grown again under the same epoch.
             let end = request.board_first.saturating_add(request.envelopes.len() as u64);
-            let known = usize::try_from(cursor.next.saturating_sub(request.board_first)).unwrap_or(usize::MAX);
-            let new = (request.board_first..).zip(request.envelopes).skip(known);
-            self.take_in(&mut state, new, &mut reply.refusals).await;
+            let envelopes = (request.board_first..).zip(request.envelopes);
+            self.take_in(&mut state, envelopes, &mut reply.refusals).await;
             cursor.next = cursor.next.max(end);
         }
         state.cursors.insert(*caller, cursor);

@@ -75,6 +75,13 @@ impl Election {
             self.keep_fork(&request.checkpoint, lane).await;
             return refuse(fork);
         }
+        if let (Some(bad), Some(first)) = (self.state.lock().await.refused_leaves.get(&lane), new.first())
+            && bad.index == size
+            && bad.leaf == leaf_hash(first)
+        {
+            // The same again: not worth checking what comes behind it.
+            return refuse(refused_leaf(lane, bad));
+        }
         let verdicts = self.check(&form, &new).await;
 
         // From here to the commit memory is ahead of the disk.

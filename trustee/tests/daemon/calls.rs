@@ -218,6 +218,24 @@ async fn an_exchange_can_be_repeated_and_overlaps_and_gaps_do_no_harm() {
     assert_eq!(world.whole_journal(0).await, journal);
 }
 
+/// M04 for the board: the shard's database came from a backup, and positions mean other envelopes than before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_that_went_back_and_grew_again_is_still_taken_whole() {
+    let mut world = World::started().await;
+    world.accept_all();
+    world.until(protocol::board::Stage::Ready).await;
+    let known = world.exchange(0).await.unwrap();
+    world.order.truncate(3);
+    let key_certificate = world.board.key_certificate().unwrap().digest();
+    let request = protocol::agreement::messages::OpenRequest { key_certificate };
+    world.post(protocol::signed::Sender::Official(1), request.into());
+    assert!(world.order.len() < usize::try_from(known.board_next).unwrap());
+    world.next[0] = 0;
+    let reply = world.exchange(0).await.unwrap();
+    // The request, and this trustee's own opening.
+    assert_eq!(reply.journal_len, known.journal_len + 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_and_forgeries_are_refused_with_their_position_and_not_journaled() {
     let mut world = World::started().await;

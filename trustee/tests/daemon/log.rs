@@ -100,6 +100,8 @@ async fn a_bad_leaf_is_refused_by_name_and_what_came_before_it_is_kept() {
     let reply = world.follow(0, 0, &log, &world.checkpoint(&log)).await;
     assert!(reply.refusal.starts_with("BAD_LEAF: leaf 1 of lane 0"), "{}", reply.refusal);
     assert_eq!((reply.next, reply.cosigned.as_str()), (1, ""));
+    let again = world.follow(0, 1, &log[1..], &world.checkpoint(&log)).await;
+    assert_eq!(again, reply);
     let waiting = world.exchange(0).await.unwrap().waiting;
     assert!(waiting.contains("leaf 1 of lane 0 is refused"), "{waiting}");
     // The right leaf at that place is taken, and the complaint is over.

@@ -159,6 +159,46 @@ async fn what_is_wrong_with_the_keys_is_said_and_exits_with_2() {
     assert!(text.contains("the wrong token or file was opened"), "{text}");
 }
 
+/// K03, K09: keys in a token.
+#[test]
+fn a_trustee_with_a_token_is_made_tried_and_kept_from_mistakes() {
+    let temp = tempfile::tempdir().unwrap();
+    let (tokens, pin) = (temp.path().join("tokens"), temp.path().join("pin"));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/softhsm.sh");
+    let made = Command::new("sh").arg(script).arg(&tokens).arg("ada").arg(&pin).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let module = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trustee"));
+        outcome(&command.args(arguments).env("SOFTHSM2_CONF", tokens.join("softhsm2.conf")).output().unwrap())
+    };
+    let folder = temp.path().join("ada");
+    let (folder_text, pin_text) = (folder.to_str().unwrap(), pin.to_str().unwrap());
+    let init = |more: &[&str]| {
+        let base = ["init", "--dir", folder_text, "--name", "Ada", "--organisation", "o", "--region", "r"];
+        let token = ["--address", "127.0.0.1:1", "--module", &module, "--token-label", "ada", "--pin-file", pin_text];
+        run(&[&base[..], &token[..], more].concat())
+    };
+    let (code, text) = init(&[]);
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("is software"), "{text}");
+    let (code, text) = init(&["--allow-software-token"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("Send") && text.contains("enrol.toml"), "{text}");
+    let (code, text) = init(&["--allow-software-token"]);
+    assert_eq!(code, 1, "{text}");
+
+    let config = folder.join("trustee.toml");
+    let health = || run(&["health", "--config", config.to_str().unwrap()]);
+    let (code, text) = health();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("software token \"ada\""), "{text}");
+    runtime::files::write_private(&pin, b"000000\n").unwrap();
+    let (code, text) = health();
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("refused the PIN") && !text.contains("000000"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_without_circle_or_configuration_says_what_to_do() {
     let world = World::new();

@@ -62,9 +62,12 @@ pub(crate) fn tls_identity() -> Identity {
     Identity::new(vec![certificate.unwrap()], key).unwrap()
 }
 
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port that was free a moment ago; where there are many loopback addresses, on one that no other test has.
+fn free_address() -> String {
+    let [a, b, c, _] = OsEntropy.next_u32().to_be_bytes();
+    let host =
+        if cfg!(target_os = "linux") { format!("127.{a}.{b}.{}", c.clamp(2, 254)) } else { "127.0.0.1".to_owned() };
+    std::net::TcpListener::bind(format!("{host}:0")).unwrap().local_addr().unwrap().to_string()
 }
 
 /// One trustee's folder, and its daemon while it runs in this process.
@@ -85,7 +88,7 @@ impl Keeper {
             name: name.to_owned(),
             organisation: format!("{name}'s organisation"),
             region: "here".to_owned(),
-            address: format!("127.0.0.1:{}", free_port()),
+            address: free_address(),
             listen: None,
             keys: NewKeys::File { passphrase_file, cost: PassphraseCost::LIGHT_FOR_TESTS },
         })
