@@ -8,7 +8,7 @@ use protocol::{
     ids::{OptionIndex, StyleIndex},
     manifest::Manifest,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of one file, at most.
 const ROWS_MAX: usize = 5_000_000;
@@ -114,11 +114,16 @@ pub fn read_choices(manifest: &Manifest, input: impl std::io::Read) -> Result<Ve
         columns.push((at, contest));
     }
     let mut out = Vec::new();
+    let mut seen = BTreeSet::new();
     for row in reader.records() {
         let row = row?;
         let line = row.position().map_or(0, csv::Position::line);
         if out.len() >= ROWS_MAX {
             return Err(FileRefusal::TooLong { max: ROWS_MAX });
+        }
+        let voter = row.get(voter_at).unwrap_or_default();
+        if !seen.insert(voter.to_owned()) {
+            return Err(FileRefusal::Twice { line, voter: voter.to_owned() });
         }
         let style_id = row.get(style_at).unwrap_or_default();
         let style = manifest.style_named(style_id);
@@ -141,7 +146,7 @@ pub fn read_choices(manifest: &Manifest, input: impl std::io::Read) -> Result<Ve
                 })?);
             }
         }
-        out.push(Choices { voter: row.get(voter_at).unwrap_or_default().to_owned(), style, marks });
+        out.push(Choices { voter: voter.to_owned(), style, marks });
     }
     Ok(out)
 }

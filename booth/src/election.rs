@@ -17,9 +17,12 @@ use protocol::{
 use runtime::{
     connect::{ConnectTrouble, connect_public},
     limits::Limits,
+    pin::SpkiPin,
+    pki::Roots,
     tls::Trust,
 };
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
+use tokio::sync::Mutex;
 use tonic::transport::Channel;
 
 /// Envelopes that a server may make us read before the key is certified.
@@ -67,40 +70,57 @@ impl From<tonic::Status> for ElectionTrouble {
     }
 }
 
-/// A connection to one server.
-#[derive(Debug, Clone)]
+/// One server, connected to when it is first needed, and again when that failed. Clones share the connection.
+#[derive(Clone)]
 pub struct Server {
     /// `host:port`.
     pub address: String,
-    channel: Channel,
+    trust: Trust,
+    channel: Arc<Mutex<Option<Channel>>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({})", self.address)
+    }
 }
 
 impl Server {
-    /// Connects to a shard's public listener.
-    ///
-    /// # Errors
-    /// No connection, or another server than trusted.
-    pub async fn connect(address: &str, trust: &Trust) -> Result<Self, ConnectTrouble> {
-        let channel = connect_public(address, trust, &Limits::default()).await?;
-        Ok(Self { address: address.to_owned(), channel })
+    /// A shard's public listener. Nothing is tried yet.
+    #[must_use]
+    pub fn new(address: &str, trust: Trust) -> Self {
+        Self { address: address.to_owned(), trust, channel: Arc::default() }
+    }
+
+    async fn channel(&self) -> Result<Channel, ConnectTrouble> {
+        let mut channel = self.channel.lock().await;
+        if let Some(channel) = &*channel {
+            return Ok(channel.clone());
+        }
+        let made = connect_public(&self.address, &self.trust, &Limits::default()).await?;
+        Ok(channel.insert(made).clone())
     }
 
     /// The public record's client.
-    #[must_use]
-    pub fn record(&self) -> PublicRecordClient<Channel> {
+    ///
+    /// # Errors
+    /// No connection, or another server than trusted.
+    pub async fn record(&self) -> Result<PublicRecordClient<Channel>, ElectionTrouble> {
         let limits = Limits::default();
-        PublicRecordClient::new(self.channel.clone())
+        Ok(PublicRecordClient::new(self.channel().await?)
             .max_decoding_message_size(limits.message_in_bytes_max)
-            .max_encoding_message_size(limits.message_out_bytes_max)
+            .max_encoding_message_size(limits.message_out_bytes_max))
     }
 
     /// The casting client.
-    #[must_use]
-    pub fn voting(&self) -> VotingClient<Channel> {
+    ///
+    /// # Errors
+    /// No connection, or another server than trusted.
+    pub async fn voting(&self) -> Result<VotingClient<Channel>, ElectionTrouble> {
         let limits = Limits::default();
-        VotingClient::new(self.channel.clone())
+        Ok(VotingClient::new(self.channel().await?)
             .max_decoding_message_size(limits.message_in_bytes_max)
-            .max_encoding_message_size(limits.message_out_bytes_max)
+            .max_encoding_message_size(limits.message_out_bytes_max))
     }
 }
 
@@ -131,6 +151,14 @@ impl Election {
         Ok(Self { id, manifest, form: Arc::new(form), key_certificate })
     }
 
+    /// The other shards of the manifest, which take ballots too. They are known by the manifest's pins, or by `roots`.
+    #[must_use]
+    pub fn alternatives(&self, address: &str, roots: Option<&Roots>) -> Vec<Server> {
+        let others = self.manifest.shards.iter().filter(|shard| shard.public_address != address);
+        let trust = |pin| roots.map_or(Trust::Pin(SpkiPin::from_bytes(pin)), |roots| Trust::Roots(roots.clone()));
+        others.map(|shard| Server::new(&shard.public_address, trust(shard.tls_pin))).collect()
+    }
+
     /// The keys under which a lane's checkpoints are signed.
     #[must_use]
     pub fn note_keys(&self, lane: protocol::ids::LaneIndex) -> Vec<NoteKey> {
@@ -152,7 +180,7 @@ pub fn note_keys(manifest: &Manifest, lane: protocol::ids::LaneIndex) -> Vec<Not
 /// [`ElectionTrouble`].
 pub async fn fetch_manifest(server: &Server, id: ElectionId) -> Result<Arc<Manifest>, ElectionTrouble> {
     let request = ElectionRequest { election_id: id.0.to_vec() };
-    let reply = server.record().get_manifest(request).await?.into_inner();
+    let reply = server.record().await?.get_manifest(request).await?.into_inner();
     let manifest = Manifest::open(&reply.manifest)?;
     let got = manifest.id();
     if got != id {
@@ -161,32 +189,68 @@ pub async fn fetch_manifest(server: &Server, id: ElectionId) -> Result<Arc<Manif
     Ok(Arc::new(manifest))
 }
 
-/// The whole board, folded: what does not verify is left out, and proven wrongs are noted.
+/// A board as it is read from a server, page by page, folded here: what does not verify is left out, and proven wrongs are
+/// noted.
+#[derive(Debug, Clone)]
+pub struct BoardReader {
+    board: Board,
+    from: u64,
+}
+
+impl BoardReader {
+    /// An empty one.
+    #[must_use]
+    pub fn new(manifest: Arc<Manifest>) -> Self {
+        Self { board: Board::new(manifest), from: 0 }
+    }
+
+    /// What was read so far.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Reads what is new.
+    ///
+    /// # Errors
+    /// [`ElectionTrouble`]; what was read before stays.
+    pub async fn advance(&mut self, server: &Server) -> Result<(), ElectionTrouble> {
+        let mut client = server.record().await?;
+        let election_id = self.board.election().0.to_vec();
+        loop {
+            let request = GetBoardRequest { election_id: election_id.clone(), from: self.from };
+            let page = client.get_board(request).await?.into_inner();
+            if page.total > ENVELOPES_MAX {
+                return Err(ElectionTrouble::TooMuch { got: page.total, max: ENVELOPES_MAX });
+            }
+            if page.total < self.from {
+                // Another store than before. What was folded stays: envelopes do not cease to hold.
+                self.from = 0;
+                continue;
+            }
+            for bytes in &page.envelopes {
+                match self.board.check(&Envelope::from_bytes(bytes)?) {
+                    Verdict::Valid(checked) => self.board.absorb(checked),
+                    Verdict::Fault(evidence) => {
+                        self.board.record_evidence(evidence);
+                    }
+                    Verdict::Moot(_) => {}
+                }
+            }
+            self.from = self.from.saturating_add(page.envelopes.len() as u64);
+            if page.envelopes.is_empty() || self.from >= page.total {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The whole board. (B13)
 ///
 /// # Errors
 /// [`ElectionTrouble`].
 pub async fn fetch_board(server: &Server, manifest: Arc<Manifest>) -> Result<Board, ElectionTrouble> {
-    let id = manifest.id();
-    let mut board = Board::new(manifest);
-    let mut from = 0;
-    let mut client = server.record();
-    loop {
-        let page = client.get_board(GetBoardRequest { election_id: id.0.to_vec(), from }).await?.into_inner();
-        if page.total > ENVELOPES_MAX {
-            return Err(ElectionTrouble::TooMuch { got: page.total, max: ENVELOPES_MAX });
-        }
-        for bytes in &page.envelopes {
-            match board.check(&Envelope::from_bytes(bytes)?) {
-                Verdict::Valid(checked) => board.absorb(checked),
-                Verdict::Fault(evidence) => {
-                    board.record_evidence(evidence);
-                }
-                Verdict::Moot(_) => {}
-            }
-        }
-        from = from.saturating_add(page.envelopes.len() as u64);
-        if page.envelopes.is_empty() || from >= page.total {
-            return Ok(board);
-        }
-    }
+    let mut reader = BoardReader::new(manifest);
+    reader.advance(server).await?;
+    Ok(reader.board)
 }

@@ -6,7 +6,7 @@
 
 pub mod cast;
 pub mod choices;
-pub mod command;
+pub mod cli;
 pub mod election;
 pub mod receipts;
-pub mod sealed;
+pub mod shelf;

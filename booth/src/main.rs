@@ -5,5 +5,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    booth::command::main(booth::command::Args::parse()).await
+    booth::cli::main(booth::cli::Args::parse()).await
 }

@@ -90,7 +90,7 @@ pub enum Standing {
 pub async fn prove(election: &Election, server: &Server, receipt: &Receipt) -> Result<Standing, ElectionTrouble> {
     let request =
         GetProofRequest { election_id: election.id.0.to_vec(), lane: receipt.lane.0.into(), index: receipt.index.0 };
-    let text = server.voting().get_proof(request).await?.into_inner().proof;
+    let text = server.voting().await?.get_proof(request).await?.into_inner().proof;
     if text.is_empty() {
         return Ok(Standing::Pending);
     }

@@ -62,6 +62,8 @@ fn every_fault_of_a_choices_file_names_its_line() {
     assert!(matches!(refused("voter,style,chair\na,both,Ada\nb,both,Zoe\n"), FileRefusal::Option { line: 3, .. }));
     assert!(matches!(refused("voter,style,chair\na,one,Ada\n"), FileRefusal::NotTheirs { line: 2, .. }));
     assert!(matches!(refused("voter,style,chair\na,both\n"), FileRefusal::Csv(_)));
+    let twice = refused("voter,style,chair\na,both,Ada\na,both,Emmy\n");
+    assert!(matches!(twice, FileRefusal::Twice { line: 3, .. }));
 }
 
 #[test]
