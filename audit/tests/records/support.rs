@@ -9,8 +9,6 @@
     reason = "test code"
 )]
 
-pub mod folder;
-
 use ed25519_dalek::{Signer as _, SigningKey};
 use protocol::{
     agreement::messages::{CloseRequest, LaneEnd, OpenRequest},
@@ -48,22 +46,23 @@ impl Transactions for Solana {
     }
 }
 
-pub struct World {
-    pub manifest: Arc<Manifest>,
-    pub roll: Arc<Roll>,
-    pub trustees: Vec<SigningKey>,
-    pub shards: Vec<SigningKey>,
-    pub official: SigningKey,
-    pub voters: Vec<SigningKey>,
+pub(crate) struct World {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) roll: Arc<Roll>,
+    pub(crate) trustees: Vec<SigningKey>,
+    pub(crate) shards: Vec<SigningKey>,
+    pub(crate) official: SigningKey,
+    pub(crate) voters: Vec<SigningKey>,
     keepers: Vec<Keeper>,
-    pub board: Board,
+    pub(crate) board: Board,
     chair: Chair,
     ledger: LedgerView,
-    pub lanes: Vec<BallotBox>,
-    pub logs: Vec<Vec<Vec<u8>>>,
+    pub(crate) lanes: Vec<BallotBox>,
+    pub(crate) logs: Vec<Vec<Vec<u8>>>,
     now: TimeMs,
-    pub rng: ChaCha20Rng,
-    pub bent: Option<(usize, fn(Body) -> Body)>,
+    pub(crate) rng: ChaCha20Rng,
+    /// A trustee whose words are bent before it signs them.
+    pub(crate) bent: Option<(usize, Bend)>,
 }
 
 fn key(rng: &mut ChaCha20Rng) -> SigningKey {
@@ -72,10 +71,12 @@ fn key(rng: &mut ChaCha20Rng) -> SigningKey {
     SigningKey::from_bytes(&bytes)
 }
 
-pub const OPTIONS: [&str; 3] = ["Ada", "Emmy", "Sofia"];
+pub(crate) type Bend = fn(Body) -> Body;
+
+pub(crate) const OPTIONS: [&str; 3] = ["Ada", "Emmy", "Sofia"];
 
 impl World {
-    pub fn new(quorums: Quorums, n: u16, voters: usize, revote: Revote, seed: u64) -> Self {
+    pub(crate) fn new(quorums: Quorums, n: u16, voters: usize, revote: Revote, seed: u64) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let trustees: Vec<_> = (0..n).map(|_| key(&mut rng)).collect();
         let shards: Vec<_> = (0..2).map(|_| key(&mut rng)).collect();
@@ -180,7 +181,7 @@ impl World {
         world
     }
 
-    pub fn sign(&self, sender: Sender, body: Body) -> Envelope {
+    pub(crate) fn sign(&self, sender: Sender, body: Body) -> Envelope {
         let draft = Draft { election: self.manifest.id(), sender, body };
         let key = match sender {
             Sender::Trustee(index) => &self.trustees[usize::from(index.0) - 1],
@@ -191,7 +192,7 @@ impl World {
         draft.sign(signature)
     }
 
-    pub fn post(&mut self, sender: Sender, body: Body) {
+    pub(crate) fn post(&mut self, sender: Sender, body: Body) {
         let envelope = self.sign(sender, body);
         match self.board.check(&envelope) {
             Verdict::Valid(checked) => self.board.absorb(checked),
@@ -277,7 +278,7 @@ impl World {
         }
     }
 
-    pub fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
         for _ in 0..400 {
             self.settle();
             if self.board.stage() == Stage::Ready {
@@ -295,16 +296,16 @@ impl World {
             (0..2).map(|lane| BallotBox::new(&self.manifest, &form, self.roll.clone(), LaneIndex(lane))).collect();
     }
 
-    pub fn form(&self) -> BallotForm {
+    pub(crate) fn form(&self) -> BallotForm {
         ballot_box::form(&self.manifest, self.board.key_certificate().unwrap().election_key).unwrap()
     }
 
-    pub fn seal(&mut self, form: &BallotForm, voter: usize, choices: &[Vec<OptionIndex>]) -> Vec<u8> {
+    pub(crate) fn seal(&mut self, form: &BallotForm, voter: usize, choices: &[Vec<OptionIndex>]) -> Vec<u8> {
         let (_, entry) = self.roll.find(&Credential(self.voters[voter].verifying_key().to_bytes())).unwrap();
         form.seal(entry.style, choices, &self.voters[voter], &mut self.rng).unwrap()
     }
 
-    pub fn cast(&mut self, form: &BallotForm, voter: usize, choices: &[Vec<OptionIndex>]) {
+    pub(crate) fn cast(&mut self, form: &BallotForm, voter: usize, choices: &[Vec<OptionIndex>]) {
         let bytes = self.seal(form, voter, choices);
         let ballot = form.trusted_from_store(&bytes).unwrap();
         let lane = ballot_box::lane_of(&ballot.credential(), 2);
@@ -319,7 +320,7 @@ impl World {
     }
 
     /// Votes of all voters, under `last` one changed mind; the weighted totals.
-    pub fn vote(&mut self) -> Vec<Vec<u64>> {
+    pub(crate) fn vote(&mut self) -> Vec<Vec<u64>> {
         let form = self.form();
         let mut totals = vec![vec![0; 3], vec![0; 3]];
         if self.manifest.revote == Revote::Last {
@@ -347,18 +348,18 @@ impl World {
         totals
     }
 
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         let key_certificate = self.board.key_certificate().unwrap().digest();
         self.post(Sender::Official(1), CloseRequest { key_certificate }.into());
         self.settle();
     }
 
-    pub fn closed_box(&self) -> ClosedBox {
+    pub(crate) fn closed_box(&self) -> ClosedBox {
         let lanes: Vec<&BallotBox> = self.lanes.iter().collect();
         ClosedBox::of(&lanes, self.board.key_certificate().unwrap().digest()).unwrap().unwrap()
     }
 
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         for _ in 0..200 {
             let closed = self.closed_box();
             self.board.set_aggregate(&closed);
@@ -372,7 +373,7 @@ impl World {
     }
 
     /// A whole election; the totals that were cast.
-    pub fn hold(&mut self) -> Vec<Vec<u64>> {
+    pub(crate) fn hold(&mut self) -> Vec<Vec<u64>> {
         self.open();
         let totals = self.vote();
         self.close();

@@ -1,11 +1,13 @@
 //! Records of elections that the programs' own cores held are valid.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "test code")]
 
+mod folder;
 mod support;
 
 use audit::{Report, Verdict};
+use folder::Files;
 use protocol::manifest::{Quorums, Revote};
-use support::{World, folder::Files};
+use support::World;
 
 fn assert_valid(report: &Report) {
     assert_eq!(report.verdict, Verdict::Valid, "{}", report.to_text());

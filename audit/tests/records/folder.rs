@@ -1,6 +1,6 @@
 //! A record as a folder: written, changed in single places, summed up again.
 
-use super::World;
+use crate::support::World;
 use ed25519_dalek::Signer as _;
 use protocol::{
     encoding::{Canonical, Hash},
@@ -13,14 +13,14 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 /// Files by name.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Files(pub BTreeMap<String, Vec<u8>>);
+pub(crate) struct Files(pub(crate) BTreeMap<String, Vec<u8>>);
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A magic line and entries with their lengths.
-pub fn listed(magic: &str, entries: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+pub(crate) fn listed(magic: &str, entries: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
     let mut out = magic.as_bytes().to_vec();
     for entry in entries {
         out.extend(u32::try_from(entry.len()).unwrap().to_be_bytes());
@@ -30,7 +30,7 @@ pub fn listed(magic: &str, entries: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8
 }
 
 /// The entries of such a file.
-pub fn entries(magic: &str, file: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn entries(magic: &str, file: &[u8]) -> Vec<Vec<u8>> {
     let mut left = file.strip_prefix(magic.as_bytes()).unwrap();
     let mut out = Vec::new();
     while !left.is_empty() {
@@ -42,7 +42,7 @@ pub fn entries(magic: &str, file: &[u8]) -> Vec<Vec<u8>> {
     out
 }
 
-pub fn checkpoint(world: &World, lane: u16, size: u64, root: Hash, cosigners: usize) -> String {
+pub(crate) fn checkpoint(world: &World, lane: u16, size: u64, root: Hash, cosigners: usize) -> String {
     let origin = origin(&world.manifest.id(), LaneIndex(lane));
     let checkpoint = Checkpoint { origin, size: protocol::ids::LogSize(size), root };
     let shard = &world.shards[0];
@@ -58,7 +58,7 @@ pub fn checkpoint(world: &World, lane: u16, size: u64, root: Hash, cosigners: us
     signed.to_string()
 }
 
-pub fn rejection(world: &World, code: u16) -> Vec<u8> {
+pub(crate) fn rejection(world: &World, code: u16) -> Vec<u8> {
     let mut rejection = Rejection {
         election: world.manifest.id(),
         ballot: leaf_hash(b"no ballot"),
@@ -72,7 +72,7 @@ pub fn rejection(world: &World, code: u16) -> Vec<u8> {
 }
 
 impl Files {
-    pub fn of(world: &World) -> Self {
+    pub(crate) fn of(world: &World) -> Self {
         let mut files = BTreeMap::new();
         files.insert("manifest.bin".into(), world.manifest.to_bytes());
         files.insert("roll.bin".into(), world.roll.to_bytes());
@@ -147,21 +147,21 @@ impl Files {
     }
 
     /// A liar who changes a file also changes its digest in the summary.
-    pub fn sum_up(&mut self) {
+    pub(crate) fn sum_up(&mut self) {
         if let Ok(summary) = serde_json::from_slice(&self.0["summary.json"]) {
             let again = self.with_digests(summary);
             self.0.insert("summary.json".into(), again);
         }
     }
 
-    pub fn write(&self, folder: &Path) {
+    pub(crate) fn write(&self, folder: &Path) {
         fs::create_dir_all(folder.join("lanes")).unwrap();
         for (name, bytes) in &self.0 {
             fs::write(folder.join(name), bytes).unwrap();
         }
     }
 
-    pub fn verify(&self) -> audit::Report {
+    pub(crate) fn verify(&self) -> audit::Report {
         let folder = tempfile::tempdir().unwrap();
         self.write(folder.path());
         audit::verify(folder.path(), &audit::Options::default())
