@@ -1,6 +1,7 @@
 //! Command line: what is typed, what is printed, how it ends.
 
 use crate::{
+    demo,
     election_file::TEMPLATE,
     enrolment::Enrolment,
     home::{Home, HomeTrouble},
@@ -120,6 +121,7 @@ enum Command {
         #[arg(long)]
         election: Option<String>,
     },
+    Demo(Box<demo::Args>),
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -153,6 +155,9 @@ enum RegistrarCommand {
 
 /// Runs a command; the exit code says how it went.
 pub async fn main(args: Args) -> ExitCode {
+    if let Command::Demo(demo) = &args.command {
+        return demo::run(demo, args.json);
+    }
     let tell = Tell { json: args.json, quiet: args.quiet };
     match run(args, tell).await {
         Ok(Answer { object, text }) => {
@@ -237,6 +242,8 @@ async fn run(args: Args, tell: Tell) -> anyhow::Result<Answer> {
         Command::Tally(stage) => staged(&project, &stage, tell, Step::Tally).await,
         Command::Anchor(stage) => staged(&project, &stage, tell, Step::Anchor).await,
         Command::Status(stage) => staged(&project, &stage, tell, Step::Status).await,
+        // Has its own answer and exit code; see `main`.
+        Command::Demo(_) => Ok(Answer { object: Value::Null, text: String::new() }),
     }
 }
 

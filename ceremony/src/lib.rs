@@ -4,6 +4,7 @@
 //! whatever is signed or exported rests on the board's own envelopes, folded here.
 
 pub mod cli;
+pub mod demo;
 pub mod election_file;
 pub mod enrolment;
 pub mod home;
