@@ -342,10 +342,15 @@ impl World {
                 self.cast(&form, voter, &[council]);
             }
         }
+        self.follow();
+        totals
+    }
+
+    /// The trustees have followed the log up to here.
+    pub(crate) fn follow(&mut self) {
         for keeper in &mut self.keepers {
             keeper.followed();
         }
-        totals
     }
 
     pub(crate) fn close(&mut self) {
