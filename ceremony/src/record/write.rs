@@ -86,7 +86,9 @@ impl Record {
             "exported_by": format!("ceremony {}", env!("CARGO_PKG_VERSION")),
             "trustees": trustees.collect::<Vec<_>>(),
         });
-        Ok(serde_json::to_string_pretty(&versions)?.into_bytes())
+        let mut text = serde_json::to_string_pretty(&versions)?;
+        text.push('\n');
+        Ok(text.into_bytes())
     }
 
     /// Writes the directory: whole, or not at all. One that is there already with the same content stays: `false`.
