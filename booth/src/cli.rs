@@ -197,13 +197,27 @@ pub async fn main(args: Args) -> ExitCode {
         Err(error) => {
             let input = error.chain().any(|cause| cause.is::<Input>() || cause.is::<FileTrouble>());
             let exit = if input { 2 } else { 1 };
+            let text = chain_text(&error);
             if json {
-                println!("{}", json!({ "error": format!("{error:#}"), "exit": exit }));
+                println!("{}", json!({ "error": &text, "exit": exit }));
             }
-            eprintln!("error: {error:#}");
+            eprintln!("error: {text}");
             ExitCode::from(exit)
         }
     }
+}
+
+/// The whole chain of causes, without those whose words the error above them has.
+fn chain_text(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
+        if text.is_empty() {
+            cause
+        } else if text.contains(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
 }
 
 async fn run(args: Args) -> anyhow::Result<Answer> {

@@ -169,14 +169,27 @@ pub async fn main(args: Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let code = exit_code(&error);
+            let (code, text) = (exit_code(&error), chain_text(&error));
             if tell.json {
-                println!("{}", json!({ "error": format!("{error:#}"), "exit": code }));
+                println!("{}", json!({ "error": &text, "exit": code }));
             }
-            eprintln!("error: {error:#}");
+            eprintln!("error: {text}");
             ExitCode::from(code)
         }
     }
+}
+
+/// The whole chain of causes, without those whose words the error above them has.
+fn chain_text(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
+        if text.is_empty() {
+            cause
+        } else if text.contains(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
 }
 
 /// What a command answers: for programs, for people.
@@ -224,8 +237,8 @@ async fn run(args: Args, tell: Tell) -> anyhow::Result<Answer> {
             if let Value::Object(fields) = &mut object {
                 fields.insert("record".into(), dir.display().to_string().into());
             }
-            let verb = if new { "written to" } else { "was already in" };
-            let text = format!("the record is {verb} {}\n{}", dir.display(), results(&object));
+            let verb = if new { "is written to" } else { "was already in" };
+            let text = format!("the record {verb} {}\n{}", dir.display(), results(&object));
             Ok(Answer { object, text })
         }
         Command::Create(stage) => staged(&project, &stage, tell, Step::Create).await,
@@ -399,9 +412,12 @@ fn results(object: &Value) -> String {
     let mut text = String::new();
     for contest in object.get("contests").and_then(Value::as_array).into_iter().flatten() {
         text += &format!("\n{}\n", contest.get("title").and_then(Value::as_str).unwrap_or_default());
-        for total in contest.get("totals").and_then(Value::as_array).into_iter().flatten() {
-            let votes = total.get("votes").and_then(Value::as_u64).unwrap_or_default();
-            text += &format!("{votes:>10}  {}\n", total.get("option").and_then(Value::as_str).unwrap_or_default());
+        let totals = contest.get("totals").and_then(Value::as_object);
+        let mut totals: Vec<(u64, &String)> =
+            totals.into_iter().flatten().map(|(option, votes)| (votes.as_u64().unwrap_or_default(), option)).collect();
+        totals.sort_by_key(|(votes, option)| (std::cmp::Reverse(*votes), *option));
+        for (votes, option) in totals {
+            text += &format!("{votes:>10}  {option}\n");
         }
         if let Some(blank) = contest.get("blank").and_then(Value::as_u64) {
             text += &format!("{blank:>10}  (blank)\n");

@@ -340,10 +340,10 @@ fn lines(status: &Status, board: &Board) -> (String, String) {
     let stage = board.stage();
     let mut parts = Vec::new();
     let mut by_what: Vec<(String, Vec<String>)> = Vec::new();
-    for awaited in board.awaiting() {
-        match by_what.iter_mut().find(|(what, _)| *what == awaited.what) {
-            Some((_, who)) => who.push(awaited.who),
-            None => by_what.push((awaited.what, vec![awaited.who])),
+    for (who, what) in awaiting(board, status) {
+        match by_what.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, names)) => names.push(who),
+            None => by_what.push((what, vec![who])),
         }
     }
     parts.extend(by_what.iter().map(|(what, who)| format!("waiting for {} ({what})", who.join(", "))));
@@ -359,14 +359,11 @@ fn lines(status: &Status, board: &Board) -> (String, String) {
     }
     parts.extend(status.troubles.iter().map(|trouble| format!("trouble: {trouble}")));
     parts.extend(board.tally_trouble().map(|trouble| format!("trouble: {trouble}")));
-    let line =
-        if parts.is_empty() { stage.name().to_owned() } else { format!("{}: {}", stage.name(), parts.join("; ")) };
+    let name = stage_of(board, status);
+    let line = if parts.is_empty() { name.to_owned() } else { format!("{name}: {}", parts.join("; ")) };
     let live = format!(
-        "{}: {} ballots in the log, {} of them final, {} rejected",
-        stage.name(),
-        status.logged,
-        status.final_size,
-        status.rejected
+        "{name}: {} ballots in the log, {} of them final, {} rejected",
+        status.logged, status.final_size, status.rejected
     );
     (line, live)
 }
@@ -399,6 +396,20 @@ fn rank(stage: &str) -> usize {
     order.iter().position(|at| at.name() == stage).map_or(0, |at| at.saturating_add(1))
 }
 
+/// Where it stands. From the certificate on only the shard has the sums, so that its word is what there is.
+fn stage_of<'a>(board: &Board, status: &'a Status) -> &'a str {
+    let own = board.stage().name();
+    if rank(&status.stage) > rank(own) && board.certificate().is_some() { &status.stage } else { own }
+}
+
+/// (who, what) is waited for; like [`stage_of`].
+fn awaiting(board: &Board, status: &Status) -> Vec<(String, String)> {
+    if board.certificate().is_some() {
+        return status.awaiting.iter().map(|awaited| (awaited.who.clone(), awaited.what.clone())).collect();
+    }
+    board.awaiting().into_iter().map(|awaited| (awaited.who, awaited.what)).collect()
+}
+
 fn object(board: &Board, status: &Status) -> Value {
     let manifest = board.manifest();
     let some = |text: &str| if text.is_empty() { Value::Null } else { Value::from(text) };
@@ -409,19 +420,13 @@ fn object(board: &Board, status: &Status) -> Value {
         let signature = bs58::encode(anchored.signature).into_string();
         Some(json!({ "kind": purpose.name(), "signature": signature, "slot": anchored.slot, "finalized": true }))
     });
-    // Only the tally's fold knows the result; up to there the shard's word is what there is.
-    let stage = if rank(&status.stage) > rank(board.stage().name()) && board.certificate().is_some() {
-        status.stage.as_str()
-    } else {
-        board.stage().name()
-    };
     json!({
         "election_id": board.election().to_string(),
         "title": manifest.title,
-        "stage": stage,
+        "stage": stage_of(board, status),
         "attempt": status.attempt,
         "round": status.round,
-        "awaiting": board.awaiting().iter().map(|a| json!({ "who": a.who, "what": a.what })).collect::<Vec<_>>(),
+        "awaiting": awaiting(board, status).iter().map(|(who, what)| json!({ "who": who, "what": what })).collect::<Vec<_>>(),
         "logged": status.logged,
         "final": status.final_size,
         "rejected": status.rejected,

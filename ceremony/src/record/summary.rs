@@ -8,57 +8,51 @@ use protocol::{
     tally::{ContestResult, Tie},
 };
 use serde::Serialize;
+use std::collections::BTreeMap;
 
-/// As it is written; the order of the fields is the order in the file.
+/// As it is written; fields ascend by name here, so that keys do in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    format: &'static str,
+    anchors: Vec<AnchorSummary>,
+    contests: Vec<ContestSummary>,
+    counted: u64,
     election_id: String,
+    evidence: usize,
+    /// SHA-256 of each other file.
+    pub(super) files: BTreeMap<String, String>,
+    key_certificate: String,
+    lanes: Vec<LaneSummary>,
+    logged: u64,
+    rejected: usize,
+    result: String,
     title: String,
+    vote_set: String,
     voters: u64,
     weight_total: u64,
-    logged: u64,
-    counted: u64,
-    rejected: usize,
-    evidence: usize,
-    lanes: Vec<LaneSummary>,
-    key_certificate: String,
-    vote_set: String,
-    result: String,
-    group_address: String,
-    contests: Vec<ContestSummary>,
-    anchors: Vec<AnchorSummary>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct LaneSummary {
-    lane: u16,
-    size: usize,
     root: String,
+    size: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct ContestSummary {
-    id: String,
-    title: String,
-    weight: u64,
     blank: Option<u64>,
-    totals: Vec<OptionSummary>,
-    winners: Vec<String>,
+    id: String,
     tie: Option<TieSummary>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct OptionSummary {
-    option: String,
-    votes: u64,
+    title: String,
+    totals: BTreeMap<String, u64>,
+    weight: u64,
+    winners: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct TieSummary {
-    seats: u64,
-    options: Vec<String>,
     lots: Option<Vec<String>>,
+    options: Vec<String>,
+    seats: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,7 +60,6 @@ struct AnchorSummary {
     kind: &'static str,
     signature: String,
     slot: u64,
-    memo: String,
 }
 
 impl Record {
@@ -83,36 +76,29 @@ impl Record {
         let result = board.result().ok_or_else(|| missing("the result"))?;
         let key = board.key_certificate().ok_or_else(|| missing("the certified key"))?;
         let contests = self.manifest.contests.iter().zip(&result.contests);
-        let anchors = [Purpose::AnchorKey, Purpose::AnchorVoteSet, Purpose::AnchorResult];
-        let anchors = anchors.into_iter().filter_map(|purpose| {
+        let anchors = Purpose::ALL.into_iter().filter_map(|purpose| {
             let anchored = board.anchored(purpose)?;
-            Some(AnchorSummary {
-                kind: purpose.name(),
-                signature: bs58::encode(anchored.signature).into_string(),
-                slot: anchored.slot,
-                memo: board.memo(purpose)?,
-            })
+            let signature = bs58::encode(anchored.signature).into_string();
+            Some(AnchorSummary { kind: purpose.name(), signature, slot: anchored.slot })
         });
+        let lanes = self.lanes.iter();
+        let lanes = lanes.map(|lane| LaneSummary { root: hex::encode(lane.root), size: lane.ballots.len() });
         Ok(Summary {
-            format: "conclave-record-1",
+            anchors: anchors.collect(),
+            contests: contests.map(|(contest, result)| contest_summary(contest, result)).collect(),
+            counted: result.counted,
             election_id: board.election().to_string(),
+            evidence: self.evidence.len(),
+            files: BTreeMap::new(),
+            key_certificate: hex::encode(key.digest()),
+            lanes: lanes.collect(),
+            logged: result.logged,
+            rejected: self.rejections.len(),
+            result: hex::encode(result.digest()),
             title: self.manifest.title.clone(),
+            vote_set: hex::encode(result.vote_set),
             voters: result.voters,
             weight_total: result.weight_total,
-            logged: result.logged,
-            counted: result.counted,
-            rejected: self.rejections.len(),
-            evidence: self.evidence.len(),
-            lanes: (0..)
-                .zip(&self.lanes)
-                .map(|(lane, at)| LaneSummary { lane, size: at.ballots.len(), root: hex::encode(at.root) })
-                .collect(),
-            key_certificate: hex::encode(key.digest()),
-            vote_set: hex::encode(result.vote_set),
-            result: hex::encode(result.digest()),
-            group_address: bs58::encode(key.signing_key).into_string(),
-            contests: contests.map(|(contest, result)| contest_summary(contest, result)).collect(),
-            anchors: anchors.collect(),
         })
     }
 }
@@ -126,7 +112,7 @@ fn contest_summary(contest: &Contest, result: &ContestResult) -> ContestSummary 
         title: contest.title.clone(),
         weight: weight.0,
         blank: *blank,
-        totals: totals.map(|(option, votes)| OptionSummary { option: option.clone(), votes: *votes }).collect(),
+        totals: totals.map(|(option, votes)| (option.clone(), *votes)).collect(),
         winners: winners.iter().map(text).collect(),
         tie: tie.as_ref().map(|Tie { seats, options, lots }| TieSummary {
             seats: *seats,

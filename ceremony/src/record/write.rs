@@ -4,11 +4,15 @@ use super::{Record, RecordTrouble};
 use protocol::{board::Stage, encoding::Canonical as _, signing::messages::Purpose};
 use runtime::files::{self, FileTrouble};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
+
+const VERSIONS: &str = "versions.json";
+const SUMMARY: &str = "summary.json";
 
 /// Why a record was not written.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +45,7 @@ pub(crate) fn framed<'a>(magic: &str, entries: impl IntoIterator<Item = &'a [u8]
 }
 
 impl Record {
-    /// All files but `versions.json`, by path.
+    /// All files, by path.
     ///
     /// # Errors
     /// There is no result yet, or not all anchors.
@@ -59,8 +63,6 @@ impl Record {
         if self.board.stage() != Stage::Complete {
             return Err(missing("the result"));
         }
-        let mut summary = serde_json::to_string_pretty(&self.summary()?).map_err(WriteTrouble::Json)?;
-        summary.push('\n');
         let envelopes: Vec<Vec<u8>> = self.board.envelopes().map(protocol::encoding::Canonical::to_bytes).collect();
         let entries = |list: &'_ [Vec<u8>], magic: &str| framed(magic, list.iter().map(Vec::as_slice));
         let mut files = BTreeMap::from([
@@ -69,12 +71,16 @@ impl Record {
             ("board.bin".to_owned(), entries(&envelopes, "conclave-board-1\n")),
             ("rejections.bin".to_owned(), entries(&self.rejections, "conclave-rejections-1\n")),
             ("evidence.bin".to_owned(), entries(&self.evidence, "conclave-evidence-1\n")),
-            ("summary.json".to_owned(), summary.into_bytes()),
+            (VERSIONS.to_owned(), self.versions()?),
         ]);
         for (lane, content) in self.lanes.iter().enumerate() {
             files.insert(format!("lanes/{lane}.log"), entries(&content.ballots, "conclave-lane-1\n"));
             files.insert(format!("lanes/{lane}.checkpoint"), content.checkpoint.clone().into_bytes());
         }
+        let mut summary = self.summary()?;
+        summary.files = files.iter().map(|(name, bytes)| (name.clone(), hex::encode(Sha256::digest(bytes)))).collect();
+        let summary = serde_json::to_string_pretty(&summary).map_err(WriteTrouble::Json)? + "\n";
+        files.insert(SUMMARY.to_owned(), summary.into_bytes());
         Ok(files)
     }
 
@@ -86,9 +92,7 @@ impl Record {
             "exported_by": format!("ceremony {}", env!("CARGO_PKG_VERSION")),
             "trustees": trustees.collect::<Vec<_>>(),
         });
-        let mut text = serde_json::to_string_pretty(&versions)?;
-        text.push('\n');
-        Ok(text.into_bytes())
+        Ok((serde_json::to_string_pretty(&versions)? + "\n").into_bytes())
     }
 
     /// Writes the directory: whole, or not at all. One that is there already with the same content stays: `false`.
@@ -102,7 +106,9 @@ impl Record {
             move |source| WriteTrouble::Io { path, source }
         };
         if dir.exists() {
-            let same = files.iter().all(|(name, bytes)| fs::read(dir.join(name)).is_ok_and(|found| found == *bytes));
+            // Versions are what daemons said when they were asked, and may be another set today.
+            let mut same = files.iter().filter(|(name, _)| *name != VERSIONS && *name != SUMMARY);
+            let same = same.all(|(name, bytes)| fs::read(dir.join(name)).is_ok_and(|found| found == *bytes));
             if same {
                 return Ok(false);
             }
@@ -124,7 +130,6 @@ impl Record {
         for (name, bytes) in &files {
             files::write_atomic(&partial.join(name), bytes).map_err(WriteTrouble::File)?;
         }
-        files::write_atomic(&partial.join("versions.json"), &self.versions()?).map_err(WriteTrouble::File)?;
         fs::rename(&partial, dir).map_err(io(dir))?;
         Ok(true)
     }
