@@ -20,6 +20,7 @@ use runtime::tls::Identity;
 use crate::circle::Circle;
 use crate::config::Tuning;
 use crate::election::Election;
+use crate::ledger::FindChain;
 use crate::pool::Pool;
 use crate::store::{KnownBallot, Store};
 
@@ -37,8 +38,8 @@ pub struct Deps {
     pub limits: Limits,
     /// Who may connect, where the others are.
     pub circle: Circle,
-    /// RPCs of the chain.
-    pub ledger: Vec<String>,
+    /// Where anchors go.
+    pub chains: Arc<dyn FindChain>,
     /// Bounds.
     pub tuning: Tuning,
     /// The end.

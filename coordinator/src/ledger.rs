@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
+
 use protocol::board::{Board, ChainIntent, Transactions};
 use protocol::chair::LedgerView;
 use protocol::encoding::Hash;
@@ -12,7 +14,7 @@ use protocol::signing::messages::Purpose;
 use protocol::signing::nonce_seed;
 use runtime::backoff::Backoff;
 use runtime::entropy::OsEntropy;
-use solana_anchor::{AnchorError, AnchorIntent, Ledger, LedgerConfig};
+use solana_anchor::{AnchorError, AnchorIntent, Landed, Ledger, LedgerConfig};
 
 /// Builds the exact bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,11 +102,68 @@ pub fn verdict(error: &AnchorError) -> Verdict {
     }
 }
 
+/// A chain that anchors can be put on.
+pub trait AnchorOnChain: Send + Sync {
+    /// A recent block hash, and the rent of a nonce account.
+    fn blockhash(&self) -> BoxFuture<'_, Result<News, AnchorError>>;
+    /// The group's durable nonce.
+    fn nonce(&self, group: [u8; 32], seed: String) -> BoxFuture<'_, Result<News, AnchorError>>;
+    /// Sends, waits until final, reads back, compares. The same again is harmless.
+    fn submit(&self, intent: AnchorIntent, signature: [u8; 64]) -> BoxFuture<'_, Result<Landed, AnchorError>>;
+}
+
+/// Finds the chain with a genesis hash.
+pub trait FindChain: Send + Sync {
+    /// The way to it; talks to nobody yet.
+    ///
+    /// # Errors
+    /// What to tell people when there is none.
+    fn chain(&self, genesis: Hash) -> Result<Arc<dyn AnchorOnChain>, String>;
+}
+
+/// Solana, through the configured RPCs.
+#[derive(Debug, Clone)]
+pub struct Solana {
+    /// One, or two that have to agree.
+    pub urls: Vec<String>,
+}
+
+impl FindChain for Solana {
+    fn chain(&self, genesis: Hash) -> Result<Arc<dyn AnchorOnChain>, String> {
+        if self.urls.is_empty() {
+            return Err("no ledger is configured, so nothing can be anchored: set `rpc` under [ledger]".to_owned());
+        }
+        let config = LedgerConfig { urls: self.urls.clone(), genesis: Some(genesis), ..LedgerConfig::default() };
+        let ledger = Ledger::new(&config).map_err(|error| error.to_string())?;
+        Ok(Arc::new(ledger))
+    }
+}
+
+impl AnchorOnChain for Ledger {
+    fn blockhash(&self) -> BoxFuture<'_, Result<News, AnchorError>> {
+        Box::pin(async move {
+            let hash = self.latest_blockhash().await?;
+            Ok(News::Blockhash { hash, rent: self.nonce_rent().await? })
+        })
+    }
+
+    fn nonce(&self, group: [u8; 32], seed: String) -> BoxFuture<'_, Result<News, AnchorError>> {
+        Box::pin(async move {
+            self.check_cluster().await?;
+            Ok(News::Nonce(self.nonce_value(&group, &seed).await?))
+        })
+    }
+
+    fn submit(&self, intent: AnchorIntent, signature: [u8; 64]) -> BoxFuture<'_, Result<Landed, AnchorError>> {
+        Box::pin(async move { self.submit_and_finalize(&intent, &signature, |_| ()).await })
+    }
+}
+
 /// What one election knows of the chain, and when it may ask again.
 pub struct Notary {
-    urls: Vec<String>,
+    chains: Arc<dyn FindChain>,
     genesis: Hash,
-    ledger: Option<Arc<Ledger>>,
+    ledger: Option<Arc<dyn AnchorOnChain>>,
     view: LedgerView,
     /// A question is on its way.
     pub asking: bool,
@@ -115,9 +174,9 @@ pub struct Notary {
 impl Notary {
     /// Talks to nobody yet.
     #[must_use]
-    pub fn new(urls: &[String], genesis: Hash) -> Self {
+    pub fn new(chains: Arc<dyn FindChain>, genesis: Hash) -> Self {
         Self {
-            urls: urls.to_vec(),
+            chains,
             genesis,
             ledger: None,
             view: LedgerView::default(),
@@ -137,15 +196,11 @@ impl Notary {
     ///
     /// # Errors
     /// What to tell people when there is none.
-    pub fn ledger(&mut self) -> Result<Arc<Ledger>, String> {
+    pub fn ledger(&mut self) -> Result<Arc<dyn AnchorOnChain>, String> {
         if let Some(ledger) = &self.ledger {
             return Ok(Arc::clone(ledger));
         }
-        if self.urls.is_empty() {
-            return Err("no ledger is configured, so nothing can be anchored: set `rpc` under [ledger]".to_owned());
-        }
-        let config = LedgerConfig { urls: self.urls.clone(), genesis: Some(self.genesis), ..LedgerConfig::default() };
-        let ledger = Arc::new(Ledger::new(&config).map_err(|error| error.to_string())?);
+        let ledger = self.chains.chain(self.genesis)?;
         self.ledger = Some(Arc::clone(&ledger));
         Ok(ledger)
     }

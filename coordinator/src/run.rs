@@ -22,6 +22,7 @@ use crate::actors::workers::Workers;
 use crate::circle::{Circle, CircleTrouble};
 use crate::config::Config;
 use crate::enrol;
+use crate::ledger::{FindChain, Solana};
 use crate::pool::Pool;
 use crate::rpc::{Desk, Remotes, internal_table, public_table};
 use crate::store::{self, Store, StoreTrouble};
@@ -101,6 +102,18 @@ impl Running {
 /// # Errors
 /// [`RunTrouble`].
 pub async fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunTrouble> {
+    start_with(config, shutdown, Arc::new(Solana { urls: config.ledger.clone() })).await
+}
+
+/// [`start`] with another chain.
+///
+/// # Errors
+/// [`RunTrouble`].
+pub async fn start_with(
+    config: &Config,
+    shutdown: &Shutdown,
+    chains: Arc<dyn FindChain>,
+) -> Result<Running, RunTrouble> {
     let signer = Arc::new(FileKey::load(&config.identity_key)?);
     let tls = Arc::new(FileKey::load(&config.tls_key)?);
     if signer.public_key() == tls.public_key() {
@@ -120,7 +133,7 @@ pub async fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunT
         identity: identity.clone(),
         limits: limits.clone(),
         circle: circle.clone(),
-        ledger: config.ledger.clone(),
+        chains,
         tuning: config.tuning.clone(),
         shutdown: shutdown.clone(),
     });

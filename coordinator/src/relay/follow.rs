@@ -138,7 +138,7 @@ impl Follow {
                 }
             }
         }
-        if reply.refusal.is_empty() {
+        if reply.refusal.is_empty() || moved {
             return if moved || !reply.cosigned.is_empty() { Duration::ZERO } else { REFUSED };
         }
         if reply.refusal.contains("LOG_FORK") {

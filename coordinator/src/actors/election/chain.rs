@@ -8,7 +8,7 @@ use protocol::signing::messages::{Anchored, Purpose};
 use solana_anchor::Landed;
 
 use super::ElectionActor;
-use crate::ledger::{News, Verdict, intent_of, verdict};
+use crate::ledger::{Verdict, intent_of, verdict};
 
 /// Topic of troubles with the chain.
 const LEDGER: &str = "ledger";
@@ -27,15 +27,10 @@ impl ElectionActor {
         self.notary.asking = true;
         let seed = protocol::signing::nonce_seed(&self.election.id);
         let asking = self.deps.pool.handle().spawn(async move {
-            Ok::<News, solana_anchor::AnchorError>(match need {
-                Need::Blockhash => {
-                    News::Blockhash { hash: ledger.latest_blockhash().await?, rent: ledger.nonce_rent().await? }
-                }
-                Need::Nonce => {
-                    ledger.check_cluster().await?;
-                    News::Nonce(ledger.nonce_value(&key, &seed).await?)
-                }
-            })
+            match need {
+                Need::Blockhash => ledger.blockhash().await,
+                Need::Nonce => ledger.nonce(key, seed).await,
+            }
         });
         ctx.spawn(asking.into_actor(self).map(|answer, act, ctx| {
             act.notary.asking = false;
@@ -77,7 +72,7 @@ impl ElectionActor {
         };
         tracing::info!(election = %self.election.id, purpose = purpose.name(), attempt = attempt.0, "submitting");
         let submitting =
-            self.deps.pool.handle().spawn(async move { ledger.submit_and_finalize(&intent, &signature, |_| ()).await });
+            self.deps.pool.handle().spawn(async move { ledger.submit(intent, signature).await });
         ctx.spawn(submitting.into_actor(self).map(move |landed, act, ctx| match landed {
             Ok(Ok(landed)) => act.landed(purpose, attempt, message, landed, ctx),
             Ok(Err(error)) => match verdict(&error) {
