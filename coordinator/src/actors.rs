@@ -91,3 +91,11 @@ impl Deps {
         rejection.to_bytes()
     }
 }
+
+/// A panic leaves an actor between two states, and the others waiting for one that is gone: the process ends, and the
+/// next one folds what is stored.
+fn stop_if_panicking(who: &str) {
+    if std::thread::panicking() {
+        runtime::fail_stop(format_args!("{who} panicked"));
+    }
+}

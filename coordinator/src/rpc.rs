@@ -95,7 +95,7 @@ pub struct Desk {
     pub remotes: Arc<Remotes>,
     /// This shard's name.
     pub name: Arc<str>,
-    /// Its own public address, if the circle has it.
+    /// Its own TLS pin: how it knows itself in the circle.
     pub pin: runtime::pin::SpkiPin,
 }
 

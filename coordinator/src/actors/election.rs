@@ -381,7 +381,18 @@ impl Actor for ElectionActor {
         ctx.set_mailbox_capacity(MAILBOX);
         relay::exchange_all(&self.deps, &self.election, &ctx.address());
         self.board_changed(ctx);
-        ctx.run_interval(TICK, Self::proceed);
+        ctx.run_interval(TICK, |act, ctx| {
+            if act.deps.shutdown.is_requested() {
+                return ctx.stop();
+            }
+            act.proceed(ctx);
+        });
+    }
+}
+
+impl Drop for ElectionActor {
+    fn drop(&mut self) {
+        super::stop_if_panicking("an election's actor");
     }
 }
 

@@ -344,6 +344,12 @@ impl Actor for LaneActor {
     }
 }
 
+impl Drop for LaneActor {
+    fn drop(&mut self) {
+        super::stop_if_panicking("a lane's actor");
+    }
+}
+
 impl Handler<Cast> for LaneActor {
     type Result = ();
 
@@ -622,4 +628,36 @@ async fn replaced(
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Finds nothing good, and dies of one kind of ballot.
+    struct Fragile;
+
+    impl Verify for Fragile {
+        fn verify(&self, ballots: &[&[u8]]) -> Vec<Result<CheckedBallot, BallotRefusal>> {
+            assert!(ballots.iter().all(|ballot| *ballot != b"poison"), "poison");
+            ballots.iter().map(|_| Err(BallotRefusal::SignatureInvalid)).collect()
+        }
+    }
+
+    fn waiting(bytes: &[u8], refused: Option<u16>) -> Waiting {
+        Waiting { bytes: bytes.to_vec(), refused, reply: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn a_ballot_that_makes_the_verifier_panic_is_put_aside_and_the_others_are_judged() {
+        let batch = (0_u8..9).map(|at| match at {
+            3 => waiting(b"poison", None),
+            6 => waiting(b"poison", Some(100)),
+            _ => waiting(&[at], None),
+        });
+        let judged = judge_batch(&Fragile, batch.collect());
+        let codes: Vec<u16> = judged.iter().map(|verified| *verified.verdict.as_ref().unwrap_err()).collect();
+        let bad = BallotRefusal::SignatureInvalid.code();
+        assert_eq!(codes, [bad, bad, bad, QUARANTINED, bad, bad, 100, bad, bad]);
+    }
 }

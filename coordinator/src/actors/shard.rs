@@ -123,6 +123,12 @@ impl Actor for ShardActor {
     type Context = Context<Self>;
 }
 
+impl Drop for ShardActor {
+    fn drop(&mut self) {
+        super::stop_if_panicking("the shard's actor");
+    }
+}
+
 impl Handler<Create> for ShardActor {
     /// Atomic: one creation after another.
     type Result = AtomicResponse<Self, Result<(ElectionId, bool), CreateRefusal>>;

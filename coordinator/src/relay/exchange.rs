@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::Addr;
 use proto::v1::trustee_client::TrusteeClient;
 use proto::v1::{ExchangeReply, ExchangeRequest, RollChunk};
+use protocol::board::Stage;
 use protocol::encoding::Canonical as _;
 use protocol::signed::{ENVELOPE_BYTES_MAX, Envelope};
 use runtime::backoff::Backoff;
@@ -23,6 +24,8 @@ const ENVELOPES_MAX: usize = 512;
 const BYTES_MAX: usize = 4 << 20;
 /// Bytes of a piece of the roll.
 const ROLL_CHUNK: usize = 1 << 20;
+/// Pause of an election in which nothing is owed any more.
+const FINISHED: Duration = Duration::from_secs(2);
 /// No trustee is called more often than this, whatever it wishes.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
@@ -141,6 +144,9 @@ impl Exchange {
         }
         let wish = Duration::from_millis(reply.wake_after_ms.into());
         let tick = self.deps.tuning.exchange;
+        if matches!(self.election.view().stage, Stage::Complete | Stage::Stopped) {
+            return Ok(Next::After(FINISHED.max(tick)));
+        }
         Ok(Next::After(if wish.is_zero() { tick } else { wish.clamp(PAUSE_MIN, tick) }))
     }
 
@@ -153,7 +159,7 @@ impl Exchange {
         });
     }
 
-    /// Takes what is new in the journal. Whether there is still more of it.
+    /// Takes what is new in the journal. Whether there was anything.
     async fn take_journal(&mut self, reply: &ExchangeReply) -> Result<bool, LinkTrouble> {
         let topic = format!("journal-{}", self.link.trustee);
         let name = self.election.manifest.trustee(self.link.trustee).map_or("", |entry| entry.name.as_str());
@@ -200,7 +206,7 @@ impl Exchange {
             }
         }
         self.taken = self.taken.saturating_add(handled);
-        Ok(handled > 0 && self.taken < reply.journal_len || handled > 0)
+        Ok(handled > 0)
     }
 
     async fn send_roll(&self, client: &mut TrusteeClient<Channel>) -> Result<(), LinkTrouble> {

@@ -164,9 +164,8 @@ impl Trustee for MiniTrustee {
         let mut state = self.state.lock().await;
         let State { keeper, logs, .. } = &mut *state;
         let Some(keeper) = keeper else { return Err(Status::not_found("no such election")) };
-        let refuse = |next: u64, refusal: String| {
-            Ok(Response::new(FollowReply { next, cosigned: String::new(), refusal }))
-        };
+        let refuse =
+            |next: u64, refusal: String| Ok(Response::new(FollowReply { next, cosigned: String::new(), refusal }));
         let size = keeper.lane_size(lane).0;
         let new_size = request.first + request.ballots.len() as u64;
         if let Err(refusal) = keeper.may_follow(lane, LogSize(new_size)) {

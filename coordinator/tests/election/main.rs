@@ -1,13 +1,23 @@
 //! A whole election through a real shard over real TLS: trustees are the shipping `Keeper` cores behind a small server.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub,
+    reason = "test code"
+)]
 
+mod authorisation;
+mod forward;
 mod keeper;
+mod rate;
 mod world;
 
 use proto::v1::cast_outcome::Outcome;
 use protocol::encoding::Canonical as _;
 use protocol::ids::LaneIndex;
-use protocol::log::{NoteKey, ProofFile, Receipt, Rejection, origin};
+use protocol::log::{NoteKey, ProofFile, Receipt, Rejection, SignedCheckpoint, origin};
 use protocol::manifest::Revote;
 use world::{Stage, World, WorldSettings};
 
@@ -73,7 +83,16 @@ async fn an_election_goes_from_announcement_to_anchored_result_and_survives_a_re
     let late = world.cast(vec![ballots[3].clone(), world.ballot(5, 2)]).await;
     assert_eq!(recorded(&late[0]), receipts[3]);
     assert!(matches!(&late[1].outcome, Some(Outcome::Refused(reason)) if reason.starts_with("ELECTION_CLOSED")));
-    assert_eq!(world.checkpoint(LaneIndex(0)).await.len(), world.checkpoint(LaneIndex(0)).await.len());
+    let mut leaves = 0;
+    for lane in [LaneIndex(0), LaneIndex(1)] {
+        let note: SignedCheckpoint = world.checkpoint(lane).await.parse().unwrap();
+        let line = origin(&id, lane);
+        let mut keys = vec![NoteKey::log(&line, key).unwrap()];
+        keys.extend(world.manifest().trustees.iter().map(|trustee| NoteKey::cosigner(trustee.identity)));
+        note.verify_final(&line, &keys, world.manifest().quorums.w).unwrap();
+        leaves += note.checkpoint().size.0;
+    }
+    assert_eq!(leaves, 41);
     world.stop().await;
 }
 

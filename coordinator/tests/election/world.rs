@@ -105,17 +105,20 @@ pub struct WorldSettings {
 
 pub struct World {
     dir: tempfile::TempDir,
-    config: Config,
+    pub config: Config,
     manifest: Arc<Manifest>,
     roll: Roll,
     voters: Vec<SigningKey>,
     official: FileKey,
-    official_tls: Identity,
-    shard_tls: Identity,
+    pub official_tls: Identity,
+    pub shard_tls: Identity,
     chains: Chains,
     trustees: Vec<MiniTrustee>,
     trustees_shutdown: Shutdown,
     running: Option<(Running, Shutdown)>,
+    second: Config,
+    pub second_tls: Identity,
+    pub trustee_tls: Identity,
     form: Option<BallotForm>,
 }
 
@@ -145,7 +148,7 @@ impl World {
             name: "shard-1".to_owned(),
             address: internal.to_string(),
             public_address: public.to_string(),
-            circle: "circle.toml".into(),
+            circle: "../circle.toml".into(),
             rpc: Vec::new(),
         })
         .unwrap();
@@ -170,12 +173,34 @@ impl World {
                 address,
             });
         }
-        let circle = format!(
-            "[[member]]\nname = \"official\"\nrole = \"official\"\nidentity = \"{}\"\ntls_pin = \"{}\"\n",
-            hex::encode(official.public_key()),
-            official_tls.pin()
-        );
-        std::fs::write(home.join("circle.toml"), circle).unwrap();
+        let second_home = dir.path().join("shard-2");
+        let (second_internal, second_public) = (free_port(), free_port());
+        let second = enrol::init(&enrol::NewShard {
+            dir: second_home.clone(),
+            name: "shard-2".to_owned(),
+            address: second_internal.to_string(),
+            public_address: second_public.to_string(),
+            circle: "../circle.toml".into(),
+            rpc: Vec::new(),
+        })
+        .unwrap();
+        let second_key = Arc::new(FileKey::load(&second_home.join("tls.key")).unwrap());
+        let second_tls = enrol::self_signed(second_key, "shard-2", &["127.0.0.1:1"]).unwrap();
+        let trustee_tls = identity();
+        let member = |name: &str, role: &str, pin: String, address: String| {
+            let identity = "00".repeat(32);
+            format!(
+                "[[member]]\nname = \"{name}\"\nrole = \"{role}\"\nidentity = \"{identity}\"\ntls_pin = \"{pin}\"\n\
+                 address = \"{address}\"\npublic_address = \"\"\n"
+            )
+        };
+        let circle = [
+            member("official", "official", official_tls.pin().to_string(), String::new()),
+            member("trustee", "trustee", trustee_tls.pin().to_string(), String::new()),
+            member("shard-1", "shard", enrolment.tls_pin.clone(), internal.to_string()),
+            member("shard-2", "shard", second.tls_pin.clone(), second_internal.to_string()),
+        ];
+        std::fs::write(dir.path().join("circle.toml"), circle.concat()).unwrap();
         let voters: Vec<SigningKey> = (0..settings.voters).map(|_| voter()).collect();
         let entry = |voter: &SigningKey| RollEntry {
             credential: Credential(voter.verifying_key().to_bytes()),
@@ -222,7 +247,8 @@ impl World {
             tally_min: 1,
         };
         manifest.validate().unwrap();
-        let config = config(&home, internal, public);
+        let config = config("shard-1", &home, internal, public);
+        let second = config_of_second(&second_home, second_internal, second_public);
         let mut world = Self {
             dir,
             config,
@@ -236,6 +262,9 @@ impl World {
             trustees,
             trustees_shutdown,
             running: None,
+            second,
+            second_tls,
+            trustee_tls,
             form: None,
         };
         world.start().await;
@@ -254,7 +283,18 @@ impl World {
         self.start().await;
     }
 
-    async fn end_shard(&mut self) {
+    /// Another shard of the circle, which runs no election. Gives its public client.
+    pub async fn start_second(&self) -> (VotingClient<Channel>, PublicRecordClient<Channel>, Shutdown) {
+        let shutdown = Shutdown::new();
+        let running = start_with(&self.second, &shutdown, Arc::new(self.chains.clone())).await.unwrap();
+        let address = running.public.to_string();
+        tokio::spawn(running.ended());
+        let trust = Trust::Pin(self.second_tls.pin());
+        let channel = connect_public(&address, &trust, &Limits::default()).await.unwrap();
+        (VotingClient::new(channel.clone()), PublicRecordClient::new(channel), shutdown)
+    }
+
+    pub async fn end_shard(&mut self) {
         let (running, shutdown) = self.running.take().unwrap();
         shutdown.request();
         running.ended().await.unwrap();
@@ -299,10 +339,8 @@ impl World {
     }
 
     pub async fn create(&self) {
-        let request = || CreateElectionRequest {
-            manifest: self.manifest.to_bytes(),
-            announce: self.signed(Announce {}.into()),
-        };
+        let request =
+            || CreateElectionRequest { manifest: self.manifest.to_bytes(), announce: self.signed(Announce {}.into()) };
         let mut official = self.official().await;
         assert!(!official.create_election(request()).await.unwrap().into_inner().existed);
         assert!(official.create_election(request()).await.unwrap().into_inner().existed);
@@ -340,9 +378,8 @@ impl World {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         if self.form.is_none() && stage == Stage::Ready {
-            let key = self.trustees[0].with_keeper(|keeper| {
-                keeper.board().key_certificate().map(|certificate| certificate.election_key)
-            });
+            let key = self.trustees[0]
+                .with_keeper(|keeper| keeper.board().key_certificate().map(|certificate| certificate.election_key));
             self.form = Some(ballot_box::form(&self.manifest, key.await.flatten().unwrap()).unwrap());
         }
     }
@@ -417,8 +454,7 @@ impl World {
     }
 
     pub async fn checkpoint(&self, lane: LaneIndex) -> String {
-        let request =
-            GetCheckpointRequest { election_id: self.manifest.id().0.to_vec(), lane: lane.0.into(), size: 0 };
+        let request = GetCheckpointRequest { election_id: self.manifest.id().0.to_vec(), lane: lane.0.into(), size: 0 };
         self.record().await.get_checkpoint(request).await.unwrap().into_inner().checkpoint
     }
 
@@ -428,15 +464,19 @@ impl World {
     }
 }
 
-fn config(home: &std::path::Path, internal: SocketAddr, public: SocketAddr) -> Config {
+fn config_of_second(home: &std::path::Path, internal: SocketAddr, public: SocketAddr) -> Config {
+    config("shard-2", home, internal, public)
+}
+
+fn config(name: &str, home: &std::path::Path, internal: SocketAddr, public: SocketAddr) -> Config {
     let raw = RawConfig {
-        name: "shard-1".to_owned(),
+        name: name.to_owned(),
         data: PathBuf::from("data"),
         listen: internal,
         public_listen: public,
         identity_key: "identity.key".into(),
         tls_key: "tls.key".into(),
-        circle: "circle.toml".into(),
+        circle: "../circle.toml".into(),
         certificate: None,
         certificate_key: None,
         ledger: RawLedger::default(),

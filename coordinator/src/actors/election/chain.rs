@@ -71,8 +71,7 @@ impl ElectionActor {
             }
         };
         tracing::info!(election = %self.election.id, purpose = purpose.name(), attempt = attempt.0, "submitting");
-        let submitting =
-            self.deps.pool.handle().spawn(async move { ledger.submit(intent, signature).await });
+        let submitting = self.deps.pool.handle().spawn(async move { ledger.submit(intent, signature).await });
         ctx.spawn(submitting.into_actor(self).map(move |landed, act, ctx| match landed {
             Ok(Ok(landed)) => act.landed(purpose, attempt, message, landed, ctx),
             Ok(Err(error)) => match verdict(&error) {
