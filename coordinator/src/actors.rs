@@ -24,6 +24,11 @@ use crate::ledger::FindChain;
 use crate::pool::Pool;
 use crate::store::{KnownBallot, Store};
 
+/// The process is ending: handle nothing more.
+#[derive(actix::Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub struct Stop;
+
 /// What every actor and loop of this process shares.
 pub struct Deps {
     /// What survives.

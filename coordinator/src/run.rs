@@ -15,10 +15,10 @@ use runtime::tls::{Identity, TlsTrouble};
 use thiserror::Error;
 use tokio::task::JoinSet;
 
-use crate::actors::Deps;
 use crate::actors::election::{OpenTrouble, open};
 use crate::actors::shard::{Directory, ShardActor};
 use crate::actors::workers::Workers;
+use crate::actors::{Deps, Stop};
 use crate::circle::{Circle, CircleTrouble};
 use crate::config::Config;
 use crate::enrol;
@@ -73,17 +73,18 @@ pub enum RunTrouble {
 }
 
 /// A shard that runs.
-#[derive(Debug)]
 pub struct Running {
     /// Where the internal listener is.
     pub internal: SocketAddr,
     /// Where the public listener is.
     pub public: SocketAddr,
     servers: JoinSet<Result<(), tonic::transport::Error>>,
+    directory: Directory,
+    store: Store,
 }
 
 impl Running {
-    /// Waits until both servers have ended.
+    /// Waits until both servers have ended, the actors have stopped, and what they gave to the store is in it.
     ///
     /// # Errors
     /// What ended one of them.
@@ -93,6 +94,14 @@ impl Running {
                 served?;
             }
         }
+        for handle in self.directory.all() {
+            // An actor that is gone already has stopped.
+            let _ = handle.actor.send(Stop).await;
+            for lane in handle.election.intake.get().into_iter().flatten() {
+                let _ = lane.send(Stop).await;
+            }
+        }
+        self.store.write(|_| Box::pin(async { Ok(()) })).await?;
         Ok(())
     }
 }
@@ -148,7 +157,7 @@ pub async fn start_with(
     let pin = identity.pin();
     let desk = Desk {
         deps: Arc::clone(&deps),
-        directory,
+        directory: directory.clone(),
         shard,
         remotes: Arc::new(Remotes::default()),
         name: config.name.as_str().into(),
@@ -173,7 +182,7 @@ pub async fn start_with(
     selftest::requires_client_certificate(internal_address).await?;
     tokio::spawn(circle.follow(config.circle.clone(), shutdown.clone()));
     tracing::info!(name = config.name, %internal_address, %public_address, %pin, "shard is ready");
-    Ok(Running { internal: internal_address, public: public_address, servers })
+    Ok(Running { internal: internal_address, public: public_address, servers, directory, store: deps.store.clone() })
 }
 
 /// The certificate of an authority, if one is configured; else the self-signed one.

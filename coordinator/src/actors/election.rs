@@ -24,8 +24,8 @@ use protocol::signed::{Body, Envelope, Slot};
 use protocol::signing::messages::Purpose;
 use tokio::sync::oneshot;
 
-use super::Deps;
 use super::intake::{CopyBox, Drain, LaneActor, Unlock, Verify, load};
+use super::{Deps, Stop};
 use crate::election::{Election, Gate, View};
 use crate::ledger::{Chain, Notary};
 use crate::relay;
@@ -103,8 +103,15 @@ impl ElectionActor {
         }
     }
 
+    /// [`Self::take_now`], when its turn has come. What an actor waits for is exclusive only once it is polled: actix runs
+    /// spawned futures after a message that asked to wait and before the waiting begins, and takes the last that was
+    /// asked for first. So nothing is judged before the first poll.
+    fn take(&self, envelopes: Vec<Envelope>) -> LocalBoxActorFuture<Self, Result<Taken, StoreTrouble>> {
+        Box::pin(fut::ready(()).then(move |(), act: &mut Self, _| act.take_now(envelopes)))
+    }
+
     /// Judges, stores, absorbs, publishes. Stops before an envelope that shares a slot with one before it.
-    fn take(&mut self, envelopes: Vec<Envelope>) -> LocalBoxActorFuture<Self, Result<Taken, StoreTrouble>> {
+    fn take_now(&mut self, envelopes: Vec<Envelope>) -> LocalBoxActorFuture<Self, Result<Taken, StoreTrouble>> {
         let (mut taken, mut slots) = (Taken::default(), BTreeSet::new());
         let (mut checked, mut rows, mut faults) = (Vec::new(), Vec::new(), Vec::new());
         for envelope in envelopes {
@@ -387,6 +394,14 @@ impl Actor for ElectionActor {
             }
             act.proceed(ctx);
         });
+    }
+}
+
+impl Handler<Stop> for ElectionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

@@ -25,7 +25,7 @@ use protocol::manifest::Revote;
 use runtime::entropy::OsEntropy;
 use tokio::sync::oneshot;
 
-use super::Deps;
+use super::{Deps, Stop};
 use crate::election::Election;
 use crate::lane::Lane;
 use crate::store::{Commit, Conflict, KnownBallot, NewBallot, NewRejection, StoreTrouble};
@@ -341,6 +341,14 @@ impl Actor for LaneActor {
         if self.lane.size() > 0 {
             self.schedule_checkpoint(ctx);
         }
+    }
+}
+
+impl Handler<Stop> for LaneActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

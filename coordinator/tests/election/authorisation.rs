@@ -66,15 +66,13 @@ async fn every_role_may_call_what_the_table_says_and_nothing_else() {
     let stranger: Identity = identity();
     let channel = connect(&address, world.shard_tls.pin(), &stranger, &limits).await.unwrap();
     let mut client = tonic::client::Grpc::new(channel);
-    assert!(client.ready().await.is_err() || call_fails(&mut client).await);
+    if client.ready().await.is_ok() {
+        let codec = tonic_prost::ProstCodec::<HelloRequest, HelloReply>::default();
+        let path = http::uri::PathAndQuery::from_static("/conclave.v1.Official/Hello");
+        let status = client.unary(Request::new(HelloRequest::default()), path, codec).await.unwrap_err();
+        assert_ne!(status.code(), Code::PermissionDenied, "the handshake ends before any table is asked");
+    }
     world.stop().await;
-}
-
-async fn call_fails(client: &mut tonic::client::Grpc<Channel>) -> bool {
-    let codec = tonic_prost::ProstCodec::<HelloRequest, HelloReply>::default();
-    let path = http::uri::PathAndQuery::from_static("/conclave.v1.Official/Hello");
-    let status = client.unary(Request::new(HelloRequest::default()), path, codec).await.unwrap_err();
-    matches!(status.code(), Code::Unavailable | Code::Unknown)
 }
 
 #[test]

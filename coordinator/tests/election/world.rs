@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -128,8 +129,16 @@ pub fn identity() -> Identity {
     enrol::self_signed(Arc::new(FileKey::generate(&mut OsEntropy)), "test", &["127.0.0.1:1"]).unwrap()
 }
 
+/// Below the ports that the operating system gives away by itself: nobody takes it before it is used.
 fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind(ANY_PORT).unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 20_000 + u16::try_from(std::process::id() % 1000).unwrap() * 12;
+    loop {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, base + NEXT.fetch_add(1, Ordering::Relaxed)));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 fn voter() -> SigningKey {
