@@ -14,6 +14,8 @@ use super::{
 pub(super) struct Outcome {
     pub(super) input: Input,
     pub(super) election_id: String,
+    /// Address of the group key, which pays for the anchors.
+    pub(super) group: String,
     /// `summary.json` of the record: the audit has compared each of its fields with what it computed itself.
     pub(super) summary: Value,
     /// Ballots for which the booth says that they are recorded.
@@ -143,7 +145,7 @@ impl Outcome {
                 "hash": self.summary["vote_set"],
             },
             "key_certificate": self.summary["key_certificate"],
-            "group_address": self.summary["group_address"],
+            "group_address": self.group,
             "anchors": anchors.collect::<Vec<_>>(),
             "audit": { "verdict": self.audit["verdict"], "checks": self.audit["checks"] },
             "receipts_proven": self.receipts_proven,
@@ -293,6 +295,7 @@ mod tests {
         Outcome {
             input,
             election_id: "ab".into(),
+            group: "group".into(),
             summary: json!({
                 "counted": 30, "logged": 30, "rejected": 0, "contests": contests, "key_certificate": "cd",
                 "vote_set": "ef", "lanes": [{ "size": 30, "root": "12" }],

@@ -22,8 +22,10 @@ mod cast;
 
 /// For stages in which many processes have their say.
 const STAGE_WITHIN: Duration = Duration::from_secs(600);
-/// A daemon killed on purpose stays away for so long.
-const AWAY: Duration = Duration::from_millis(1500);
+/// A shard killed on purpose stays away for so long.
+const SHARD_AWAY: Duration = Duration::from_millis(1500);
+/// A trustee killed on purpose stays away until the sums are open; at most for so long, for elections that need everybody.
+const TRUSTEE_AWAY: Duration = Duration::from_secs(8);
 /// Receipts whose inclusion is proven, of each file of receipts.
 const RECEIPTS_SAMPLED: u64 = 50;
 /// More than an election needs: the nonce account's rent and a few fees.
@@ -39,7 +41,7 @@ pub(super) fn hold(
 ) -> Result<(Value, Vec<String>), DemoTrouble> {
     let mut house = setup::setup(args, processes, folder, inputs, show)?;
     announce(&house, show)?;
-    keys(&house, show)?;
+    let groups = keys(&house, show)?;
     show.stage("open", "A quorum of trustees opens the elections.");
     each(&house, "open", STAGE_WITHIN)?;
     let cast_begun = Instant::now();
@@ -65,12 +67,13 @@ pub(super) fn hold(
 
     let memory = house.memory();
     let mut outcomes = Vec::new();
-    let parts = summaries.into_iter().zip(audits).zip(cast).zip(proven);
-    for (election, (((summary, audit), cast), receipts_proven)) in house.elections.iter().zip(parts) {
+    let parts = summaries.into_iter().zip(audits).zip(cast).zip(proven).zip(groups);
+    for (election, ((((summary, audit), cast), receipts_proven), group)) in house.elections.iter().zip(parts) {
         let anchors = anchors(&house, election, &summary)?;
         outcomes.push(Outcome {
             input: election.input.clone(),
             election_id: election.id.clone(),
+            group,
             summary,
             cast,
             anchors,
@@ -144,18 +147,21 @@ fn announce(house: &House, show: &mut Show) -> Result<(), DemoTrouble> {
     Ok(())
 }
 
-fn keys(house: &House, show: &mut Show) -> Result<(), DemoTrouble> {
+/// Gives the addresses that pay for the anchors.
+fn keys(house: &House, show: &mut Show) -> Result<Vec<String>, DemoTrouble> {
     show.stage("key_ceremony", "The trustees make the election keys together; nobody ever has a whole one.");
     let certified = finish(start_each(house, "keys", &["--until", "certified"])?, STAGE_WITHIN)?;
     show.stage("key_anchor", "The keys are tried out on a rehearsal and anchored on the ledger.");
+    let mut groups = Vec::new();
     for (election, status) in house.elections.iter().zip(&certified) {
         let address = text_at(status, "group_address", "ceremony keys")?;
         let name = format!("{}-fund", election.input.key);
         house.anchor_tool(&name, &["fund", &address, "--sol", FUNDS_SOL])?;
         show.line(&format!("{address} has money for its transactions ({})", election.input.title));
+        groups.push(address);
     }
     finish(start_each(house, "keys", &["--until", "ready"])?, STAGE_WITHIN)?;
-    Ok(())
+    Ok(groups)
 }
 
 fn tally(args: &Args, house: &mut House, show: &mut Show) -> Result<(), DemoTrouble> {
@@ -168,7 +174,7 @@ fn tally(args: &Args, house: &mut House, show: &mut Show) -> Result<(), DemoTrou
             show.line(&format!("{} was killed (kill -9)", last.name));
         }
         let killed = Instant::now();
-        while killed.elapsed() < AWAY && !all_ended(&running)? {
+        while killed.elapsed() < TRUSTEE_AWAY && !all_ended(&running)? {
             thread::sleep(Duration::from_millis(20));
         }
         let without = all_ended(&running)?;

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{AWAY, COMMAND_WITHIN, RECEIPTS_SAMPLED, STAGE_WITHIN};
+use super::{COMMAND_WITHIN, RECEIPTS_SAMPLED, SHARD_AWAY, STAGE_WITHIN};
 use crate::demo::{
     Args, DemoTrouble,
     processes::{ProcessTrouble, Running},
@@ -88,7 +88,7 @@ pub(super) fn cast(args: &Args, house: &mut House, show: &mut Show) -> Result<Ve
                 }
                 Kill::Away(Instant::now())
             }
-            Kill::Away(since) if since.elapsed() > AWAY => {
+            Kill::Away(since) if since.elapsed() > SHARD_AWAY => {
                 let (shard, processes) = (shard_of(house, 0), house.processes.clone());
                 if let Some(shard) = house.shards.get_mut(shard) {
                     shard.restart(&processes)?;
