@@ -38,6 +38,8 @@ pub(super) struct Daemon {
     /// Pin of its TLS key.
     pub(super) pin: String,
     running: Running,
+    /// On purpose, and not started again yet.
+    killed: bool,
     peak_bytes: u64,
 }
 
@@ -56,7 +58,7 @@ impl Daemon {
         let pin = enrolled.get("tls_pin").and_then(toml::Value::as_str).ok_or_else(|| no_pin(&enrolment))?.to_owned();
         let arguments = vec!["run".into(), "--config".into(), shown(&dir.join(config))];
         let running = processes.start(&name, program, &arguments)?;
-        Ok(Self { name, program, arguments, address, pin, running, peak_bytes: 0 })
+        Ok(Self { name, program, arguments, address, pin, running, killed: false, peak_bytes: 0 })
     }
 
     /// Waits until it takes connections.
@@ -82,17 +84,20 @@ impl Daemon {
     /// `kill -9`.
     pub(super) fn kill(&mut self) {
         self.measure();
+        self.killed = true;
         self.running.kill();
     }
 
     /// Starts it again, with the same folder.
     pub(super) fn restart(&mut self, processes: &Processes) -> Result<(), ProcessTrouble> {
         self.running = processes.start(&self.name, self.program, &self.arguments)?;
+        self.killed = false;
         Ok(())
     }
 
-    pub(super) fn must_run(&self) -> Result<(), ProcessTrouble> {
-        self.running.must_run()
+    /// Has not ended by itself.
+    fn must_run(&self) -> Result<(), ProcessTrouble> {
+        if self.killed { Ok(()) } else { self.running.must_run() }
     }
 
     /// The most memory it has had, restarts included.

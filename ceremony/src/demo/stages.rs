@@ -31,7 +31,7 @@ const RECEIPTS_SAMPLED: u64 = 50;
 /// More than an election needs: the nonce account's rent and a few fees.
 const FUNDS_SOL: &str = "1";
 
-/// Holds the elections; gives the object of `--json` and whatever is not as it has to be.
+/// [`hold_all`], and what is wrong with a daemon rather than with whoever could not reach it any more.
 pub(super) fn hold(
     args: &Args,
     processes: &Processes,
@@ -40,24 +40,33 @@ pub(super) fn hold(
     show: &mut Show,
 ) -> Result<(Value, Vec<String>), DemoTrouble> {
     let mut house = setup::setup(args, processes, folder, inputs, show)?;
-    announce(&house, show)?;
-    let groups = keys(&house, show)?;
+    let held = hold_all(args, &mut house, show);
+    if held.is_err() {
+        house.must_run()?;
+    }
+    held
+}
+
+/// Holds the elections; gives the object of `--json` and whatever is not as it has to be.
+fn hold_all(args: &Args, house: &mut House, show: &mut Show) -> Result<(Value, Vec<String>), DemoTrouble> {
+    announce(house, show)?;
+    let groups = keys(house, show)?;
     show.stage("open", "A quorum of trustees opens the elections.");
-    each(&house, "open", STAGE_WITHIN)?;
+    each(house, "open", STAGE_WITHIN)?;
     let cast_begun = Instant::now();
-    let cast = cast::cast(args, &mut house, show)?;
+    let cast = cast::cast(args, house, show)?;
     show.stage("close", "A quorum of trustees closes the elections; they agree on what was cast.");
-    each(&house, "close", STAGE_WITHIN)?;
-    tally(args, &mut house, show)?;
+    each(house, "close", STAGE_WITHIN)?;
+    tally(args, house, show)?;
     show.stage("anchor", "The trustees sign on chain together; vote set and result are anchored.");
-    each(&house, "anchor", STAGE_WITHIN)?;
+    each(house, "anchor", STAGE_WITHIN)?;
     house.must_run()?;
-    let summaries = export(&house, show)?;
-    let audits = audit(&house, show)?;
+    let summaries = export(house, show)?;
+    let audits = audit(house, show)?;
     show.end_stage();
     show.also("first_cast_to_verdict", cast_begun.elapsed().as_secs_f64());
     show.stage("receipts", "Voters ask for the proof that their receipts were honoured.");
-    let proven = house.elections.iter().map(|election| cast::prove(&house, election)).collect::<Result<Vec<_>, _>>()?;
+    let proven = house.elections.iter().map(|election| cast::prove(house, election)).collect::<Result<Vec<_>, _>>()?;
     show.line(&format!(
         "{} sampled receipts are proven, each with the trustees' co-signatures",
         proven.iter().sum::<u64>()
@@ -69,7 +78,7 @@ pub(super) fn hold(
     let mut outcomes = Vec::new();
     let parts = summaries.into_iter().zip(audits).zip(cast).zip(proven).zip(groups);
     for (election, ((((summary, audit), cast), receipts_proven), group)) in house.elections.iter().zip(parts) {
-        let anchors = anchors(&house, election, &summary)?;
+        let anchors = anchors(house, election, &summary)?;
         outcomes.push(Outcome {
             input: election.input.clone(),
             election_id: election.id.clone(),
@@ -79,7 +88,7 @@ pub(super) fn hold(
             anchors,
             audit,
             receipts_proven,
-            record: shown(&record(&house, election)),
+            record: shown(&record(house, election)),
         });
     }
     show::rule();
@@ -95,7 +104,7 @@ pub(super) fn hold(
 
 /// The same command for each election at once; the answers in order.
 fn each(house: &House, command: &str, within: Duration) -> Result<Vec<Value>, DemoTrouble> {
-    finish(start_each(house, command, &[])?, within)
+    finish(house, start_each(house, command, &[])?, within)
 }
 
 fn start_each(house: &House, command: &str, more: &[&str]) -> Result<Vec<Running>, DemoTrouble> {
@@ -107,8 +116,15 @@ fn start_each(house: &House, command: &str, more: &[&str]) -> Result<Vec<Running
     Ok(started.collect::<Result<_, _>>()?)
 }
 
-fn finish(running: Vec<Running>, within: Duration) -> Result<Vec<Value>, DemoTrouble> {
-    Ok(running.iter().map(|running| running.answer(within)).collect::<Result<_, _>>()?)
+/// Waits for the answers of all; not for long when a daemon has died that they may be waiting for.
+fn finish(house: &House, running: Vec<Running>, within: Duration) -> Result<Vec<Value>, DemoTrouble> {
+    let begun = Instant::now();
+    while begun.elapsed() < within && !all_ended(&running)? {
+        house.must_run()?;
+        thread::sleep(Duration::from_millis(20));
+    }
+    let rest = within.saturating_sub(begun.elapsed());
+    Ok(running.iter().map(|running| running.answer(rest)).collect::<Result<_, _>>()?)
 }
 
 fn announce(house: &House, show: &mut Show) -> Result<(), DemoTrouble> {
@@ -141,7 +157,7 @@ fn announce(house: &House, show: &mut Show) -> Result<(), DemoTrouble> {
             house.processes.start(&name, "trustee", ["--config", &config, "--json", "accept", &election.id])
         });
         let accepting = accepting.collect::<Result<Vec<_>, _>>()?;
-        finish(accepting, COMMAND_WITHIN)?;
+        finish(house, accepting, COMMAND_WITHIN)?;
         show.line(&format!("{} has accepted", trustee.name));
     }
     Ok(())
@@ -150,7 +166,7 @@ fn announce(house: &House, show: &mut Show) -> Result<(), DemoTrouble> {
 /// Gives the addresses that pay for the anchors.
 fn keys(house: &House, show: &mut Show) -> Result<Vec<String>, DemoTrouble> {
     show.stage("key_ceremony", "The trustees make the election keys together; nobody ever has a whole one.");
-    let certified = finish(start_each(house, "keys", &["--until", "certified"])?, STAGE_WITHIN)?;
+    let certified = finish(house, start_each(house, "keys", &["--until", "certified"])?, STAGE_WITHIN)?;
     show.stage("key_anchor", "The keys are tried out on a rehearsal and anchored on the ledger.");
     let mut groups = Vec::new();
     for (election, status) in house.elections.iter().zip(&certified) {
@@ -160,7 +176,7 @@ fn keys(house: &House, show: &mut Show) -> Result<Vec<String>, DemoTrouble> {
         show.line(&format!("{address} has money for its transactions ({})", election.input.title));
         groups.push(address);
     }
-    finish(start_each(house, "keys", &["--until", "ready"])?, STAGE_WITHIN)?;
+    finish(house, start_each(house, "keys", &["--until", "ready"])?, STAGE_WITHIN)?;
     Ok(groups)
 }
 
@@ -188,7 +204,7 @@ fn tally(args: &Args, house: &mut House, show: &mut Show) -> Result<(), DemoTrou
             show.line(&format!("{} runs again, with what it had written down", last.name));
         }
     }
-    finish(running, STAGE_WITHIN)?;
+    finish(house, running, STAGE_WITHIN)?;
     Ok(())
 }
 

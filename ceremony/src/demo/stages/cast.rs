@@ -75,6 +75,7 @@ pub(super) fn cast(args: &Args, house: &mut House, show: &mut Show) -> Result<Ve
         for at in 0..parts.len() {
             advance(house, &mut parts, at)?;
         }
+        house.must_run()?;
         let recorded: u64 = parts.iter_mut().map(|part| part.receipts.count()).sum();
         let first_parts = parts.iter().filter(|part| part.part == 0);
         let first_group_done = first_parts.clone().any(|part| part.election == 0 && part.done.is_some());
