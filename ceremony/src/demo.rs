@@ -273,6 +273,13 @@ impl Folder {
                 (made.keep(), true)
             }
         };
+        // Empty and about to hold keys: whatever its mode was.
+        #[cfg(unix)]
+        if path.exists() {
+            use std::os::unix::fs::PermissionsExt as _;
+            let private = std::fs::Permissions::from_mode(0o700);
+            std::fs::set_permissions(&path, private).map_err(|source| DemoTrouble::file(&path, source))?;
+        }
         runtime::files::create_private_dir(&path).map_err(DemoTrouble::PrivateFile)?;
         let path = path.canonicalize().map_err(|source| DemoTrouble::file(&path, source))?;
         Ok(Self { path, temporary })
@@ -317,6 +324,21 @@ mod tests {
         std::fs::write(dir.path().join("thesis.tex"), "years of work").unwrap();
         let refused = Folder::new(&parse(&["--keep", &dir.path().display().to_string()])).err().unwrap();
         assert!(matches!(refused, DemoTrouble::NotEmpty { .. }), "{refused}");
+    }
+
+    #[test]
+    fn an_empty_folder_becomes_private_whatever_it_was() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let kept = Folder::new(&parse(&["--keep", &dir.path().display().to_string()])).unwrap();
+        assert_eq!(std::fs::metadata(&kept.path).unwrap().permissions().mode() & 0o777, 0o700);
+        let temporary = Folder::new(&parse(&[])).unwrap();
+        assert!(temporary.path.exists());
+        temporary.remove();
+        assert!(!temporary.path.exists());
+        kept.remove();
+        assert!(kept.path.exists());
     }
 
     #[test]
