@@ -3,7 +3,7 @@
 use crate::{
     group::{edwards_base, edwards_prime, halves, multiply, multiply_edwards, point, reduce, scalar},
     manifest::Manifest,
-    messages::{Body, Envelope, Role},
+    messages::{Body, Envelope},
     record::Record,
     report::{Finding, finding, must},
     wire::{Hash, digest, hex, length},
@@ -301,27 +301,15 @@ fn certificate(
     Ok(Keys { attempt, transcript, signing_key, election_key, election_shares, lot_keys, digest })
 }
 
-/// The one attempt that all trustees have confirmed, judged. (P-DKG-6, P-DKG-7)
-pub(crate) fn judge(record: &Record) -> Result<(Keys, String), Finding> {
-    let manifest = &record.manifest;
-    let n = usize::from(manifest.n());
-    let mut confirmed: BTreeMap<u32, usize> = BTreeMap::new();
-    for envelope in record.kind(16) {
-        let count = confirmed.entry(envelope.slot.number).or_default();
-        *count = count.saturating_add(1);
-    }
-    let complete: Vec<u32> = confirmed.iter().filter(|(_, count)| **count == n).map(|(attempt, _)| *attempt).collect();
-    let attempt = match complete.as_slice() {
-        [attempt] => *attempt,
-        other => return Err(finding(format!("one attempt confirmed by all {n} trustees"), format!("{other:?}"))),
-    };
+/// The keys of one attempt, if all trustees confirmed exactly them.
+fn certified(record: &Record, attempt: u32) -> Result<Keys, Finding> {
     let mut said = Said::new();
     for envelope in (10..=13).flat_map(|tag| record.kind(tag)) {
-        if envelope.slot.number == attempt && envelope.slot.sender.role == Role::Trustee {
+        if envelope.slot.number == attempt {
             said.insert((envelope.slot.tag, envelope.slot.sender.index), envelope);
         }
     }
-    let keys = derive(manifest, attempt, &said)?;
+    let keys = derive(&record.manifest, attempt, &said)?;
     for envelope in record.kind(16).filter(|envelope| envelope.slot.number == attempt) {
         if let Body::Confirm { transcript, certificate } = &envelope.body {
             let sender = envelope.slot.sender;
@@ -332,6 +320,29 @@ pub(crate) fn judge(record: &Record) -> Result<(Keys, String), Finding> {
             )?;
         }
     }
+    Ok(keys)
+}
+
+/// The one attempt whose keys all trustees have confirmed. (P-DKG-6, P-DKG-7)
+pub(crate) fn judge(record: &Record) -> Result<(Keys, String), Finding> {
+    let n = usize::from(record.manifest.n());
+    let mut confirmed: BTreeMap<u32, usize> = BTreeMap::new();
+    for envelope in record.kind(16) {
+        let count = confirmed.entry(envelope.slot.number).or_default();
+        *count = count.saturating_add(1);
+    }
+    // An attempt that somebody spoilt, with a false confirmation at the latest, is none.
+    let complete = confirmed.iter().filter(|(_, count)| **count == n);
+    let judged: Vec<Result<Keys, Finding>> = complete.map(|(attempt, _)| certified(record, *attempt)).collect();
+    let (good, bad): (Vec<_>, Vec<_>) = judged.into_iter().partition(Result::is_ok);
+    let mut good: Vec<Keys> = good.into_iter().flatten().collect();
+    let expected = || format!("keys of one attempt, confirmed by all {n} trustees");
+    let keys = match (good.pop(), good.is_empty()) {
+        (Some(keys), true) => keys,
+        (Some(_), false) => return Err(finding(expected(), "of several attempts")),
+        (None, _) => return Err(bad.into_iter().find_map(Result::err).unwrap_or_else(|| finding(expected(), "none"))),
+    };
+    let attempt = keys.attempt;
     // Who confirmed and gave up as well is a liar, and has to be named as one; the keys stand.
     for envelope in record.kind(14).chain(record.kind(17)).filter(|envelope| envelope.slot.number == attempt) {
         let sender = envelope.slot.sender;

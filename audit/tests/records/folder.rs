@@ -29,6 +29,13 @@ pub(crate) fn listed(magic: &str, entries: impl IntoIterator<Item = Vec<u8>>) ->
     out
 }
 
+/// In the order of a record.
+pub(crate) fn sorted(entries: impl IntoIterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut entries: Vec<_> = entries.into_iter().collect();
+    entries.sort();
+    entries
+}
+
 /// The entries of such a file.
 pub(crate) fn entries(magic: &str, file: &[u8]) -> Vec<Vec<u8>> {
     let mut left = file.strip_prefix(magic.as_bytes()).unwrap();
@@ -85,11 +92,9 @@ impl Files {
             let text = checkpoint(world, lane as u16, own.size().0, own.root(), w);
             files.insert(format!("lanes/{lane}.checkpoint"), text.into_bytes());
         }
-        files.insert(
-            "rejections.bin".into(),
-            listed("conclave-rejections-1\n", [rejection(world, 9), rejection(world, 103)]),
-        );
-        let evidence = world.board.evidence().iter().map(Canonical::to_bytes);
+        let rejections = sorted([rejection(world, 103), rejection(world, 9)]);
+        files.insert("rejections.bin".into(), listed("conclave-rejections-1\n", rejections));
+        let evidence = sorted(world.board.evidence().iter().map(Canonical::to_bytes));
         files.insert("evidence.bin".into(), listed("conclave-evidence-1\n", evidence));
         files.insert("versions.json".into(), b"{\n  \"conclave\": \"0.1.0\"\n}\n".to_vec());
         let mut files = Self(files);

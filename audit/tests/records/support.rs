@@ -15,12 +15,16 @@ use protocol::{
     ballot::{BallotForm, CheckedBallot},
     ballot_box::{self, BallotBox, ClosedBox},
     board::{Board, ChainIntent, Stage, Transactions},
+    ceremony::{
+        CeremonyStep,
+        messages::{Abandon, NextAttempt},
+    },
     chair::{Chair, ChairDuty, LedgerView, Need},
     encoding::Bytes,
     evidence::Verdict,
     ids::{
-        ContestIndex, Credential, IdentityKey, LaneIndex, LeafIndex, OptionIndex, ShardIndex, StyleIndex, TimeMs,
-        TrusteeIndex, Weight,
+        Attempt, ContestIndex, Credential, IdentityKey, LaneIndex, LeafIndex, OptionIndex, ShardIndex, StyleIndex,
+        TimeMs, TrusteeIndex, Weight,
     },
     keeper::{Decision, Duty, Keeper},
     manifest::{Chain, Contest, Manifest, Method, OfficialEntry, Quorums, Revote, ShardEntry, Style, TrusteeEntry},
@@ -71,7 +75,7 @@ fn key(rng: &mut ChaCha20Rng) -> SigningKey {
     SigningKey::from_bytes(&bytes)
 }
 
-pub(crate) type Bend = fn(Body) -> Body;
+pub(crate) type Bend = fn(Body, &Board) -> Body;
 
 pub(crate) const OPTIONS: [&str; 3] = ["Ada", "Emmy", "Sofia"];
 
@@ -232,15 +236,17 @@ impl World {
                     match duty {
                         Duty::Seal { attempt, seed } => keeper.restore_seed(attempt, &seed),
                         Duty::Post(body) => {
-                            let body = match self.bent {
-                                Some((bent, bend)) if bent == at => bend(body),
-                                _ => body,
-                            };
                             let sender = Sender::Trustee(TrusteeIndex(at as u16 + 1));
-                            let envelope = self.sign(sender, body.clone());
+                            let bent = match self.bent {
+                                Some((bent, bend)) if bent == at => bend(body.clone(), &self.board),
+                                _ => body.clone(),
+                            };
+                            // A liar goes on as if it had said the truth, except about the end of an attempt.
+                            let own = if body.tag() == 16 { bent.clone() } else { body };
+                            let envelope = self.sign(sender, own);
                             let Verdict::Valid(checked) = keeper.check(&envelope) else { panic!("own envelope") };
                             keeper.absorb(checked);
-                            self.post(sender, body);
+                            self.post(sender, bent);
                         }
                     }
                 }
@@ -283,6 +289,17 @@ impl World {
             self.settle();
             if self.board.stage() == Stage::Ready {
                 break;
+            }
+            let attempt = self.board.current_attempt();
+            if self.board.ceremony(attempt).step() == CeremonyStep::GivenUp && !self.board.given_up(attempt) {
+                // Somebody has to say so, and whoever has confirmed must not: the liar can.
+                let abandon = Abandon { attempt, reason: "found out".into() };
+                let liar = self.bent.map_or(1, |(at, _)| at as u16 + 1);
+                self.post(Sender::Trustee(TrusteeIndex(liar)), abandon.into());
+            }
+            if self.board.given_up(attempt) && self.board.ceremony(attempt).awaiting().is_empty() {
+                let attempt = Attempt(attempt.0 + 1);
+                self.post(Sender::Official(1), NextAttempt { attempt }.into());
             }
             self.now.0 += 500;
         }
