@@ -5,7 +5,7 @@ use crate::{
     choices::{self, Choices, FileRefusal},
     election::{Election, Server},
     receipts::{self, Line, Standing},
-    shelf::Shelf,
+    shelf::{Shelf, ShelfTrouble},
 };
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Parser, Subcommand};
@@ -195,7 +195,9 @@ pub async fn main(args: Args) -> ExitCode {
             ExitCode::from(exit)
         }
         Err(error) => {
-            let input = error.chain().any(|cause| cause.is::<Input>() || cause.is::<FileTrouble>());
+            let input = error
+                .chain()
+                .any(|cause| cause.is::<Input>() || cause.is::<FileTrouble>() || cause.is::<ShelfTrouble>());
             let exit = if input { 2 } else { 1 };
             let text = chain_text(&error);
             if json {
@@ -369,7 +371,7 @@ async fn cast_all(
     quiet: bool,
 ) -> anyhow::Result<Answer> {
     let total = voters.len();
-    let mut shelf = Shelf::open(out)?;
+    let mut shelf = Shelf::open(out, &election.id)?;
     let before = voters.iter().filter(|(choices, _)| shelf.settled(&choices.voter).is_some()).count();
     let rest: Vec<_> = voters.into_iter().filter(|(choices, _)| shelf.settled(&choices.voter).is_none()).collect();
     let bar = bar(quiet, "cast", total as u64);
@@ -639,7 +641,7 @@ async fn stand(election: &Election, servers: &[Server], receipt: &Receipt) -> an
 }
 
 async fn find(place: &Place, out: &Path) -> anyhow::Result<Answer> {
-    let mut shelf = Shelf::open(out)?;
+    let mut shelf = Shelf::open(out, &place.election.id)?;
     let open: Vec<String> = shelf.unsettled().map(str::to_owned).collect();
     for voter in &open {
         let Some(sealed) = shelf.sealed(voter) else { continue };

@@ -217,15 +217,17 @@ impl BoardReader {
     pub async fn advance(&mut self, server: &Server) -> Result<(), ElectionTrouble> {
         let mut client = server.record().await?;
         let election_id = self.board.election().0.to_vec();
+        let mut begun_again = false;
         loop {
             let request = GetBoardRequest { election_id: election_id.clone(), from: self.from };
             let page = client.get_board(request).await?.into_inner();
             if page.total > ENVELOPES_MAX {
                 return Err(ElectionTrouble::TooMuch { got: page.total, max: ENVELOPES_MAX });
             }
-            if page.total < self.from {
+            if page.total < self.from && !begun_again {
                 // Another store than before. What was folded stays: envelopes do not cease to hold.
                 self.from = 0;
+                begun_again = true;
                 continue;
             }
             for bytes in &page.envelopes {

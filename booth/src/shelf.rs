@@ -1,6 +1,7 @@
 //! What a booth keeps on disk: each ballot before it is sent, and what became of it.
 //!
 //! ```text
+//! election         the id of the election that all of it belongs to
 //! ballots.jsonl    {"voter": "...", "ballot": "<hex>"}, durable before the first byte of it leaves
 //! receipts.jsonl   one line per answer: see `receipts::Line`
 //! ```
@@ -9,6 +10,7 @@
 //! crash cut off was never sent, or never shown: it is dropped.
 
 use crate::{cast::Sealed, receipts::Line};
+use protocol::ids::ElectionId;
 use runtime::files::{self, FileTrouble};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -44,6 +46,16 @@ pub enum ShelfTrouble {
         line: usize,
         /// What.
         reason: String,
+    },
+    /// Another election's.
+    #[error("{} holds ballots of election {was}, this is {now}: use another directory", .path.display())]
+    OtherElection {
+        /// Where.
+        path: PathBuf,
+        /// There.
+        was: String,
+        /// Asked for.
+        now: String,
     },
     /// Somebody else is at it.
     #[error("{} is in use by another booth: wait for it, or use another directory", .path.display())]
@@ -107,8 +119,17 @@ impl Shelf {
     ///
     /// # Errors
     /// [`ShelfTrouble`].
-    pub fn open(dir: &Path) -> Result<Self, ShelfTrouble> {
+    pub fn open(dir: &Path, election: &ElectionId) -> Result<Self, ShelfTrouble> {
         files::create_private_dir(dir)?;
+        let (marker, now) = (dir.join("election"), election.to_string());
+        if marker.exists() {
+            let was = String::from_utf8_lossy(&files::read_limited(&marker, 1000)?).trim().to_owned();
+            if was != now {
+                return Err(ShelfTrouble::OtherElection { path: dir.to_owned(), was, now });
+            }
+        } else {
+            files::write_atomic(&marker, format!("{now}\n").as_bytes())?;
+        }
         let (mut sealed, mut last) = (BTreeMap::new(), BTreeMap::new());
         let ballots = Lines::open(dir.join("ballots.jsonl"), |line| {
             let line: BallotLine = serde_json::from_str(line).map_err(|error| error.to_string())?;
@@ -191,6 +212,8 @@ fn to_json(value: &impl Serialize, path: &Path) -> Result<String, ShelfTrouble> 
 mod tests {
     use super::*;
 
+    const ID: ElectionId = ElectionId([1; 32]);
+
     fn sealed(voter: &str, byte: u8) -> Sealed {
         Sealed { voter: voter.into(), bytes: vec![byte; 4] }
     }
@@ -199,30 +222,40 @@ mod tests {
     fn what_was_kept_is_there_after_a_restart_and_a_cut_line_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("shelf");
-        let mut shelf = Shelf::open(&path).unwrap();
+        let mut shelf = Shelf::open(&path, &ID).unwrap();
         shelf.keep(&[sealed("a", 1), sealed("b", 2)]).unwrap();
-        assert!(matches!(Shelf::open(&path), Err(ShelfTrouble::InUse { .. })));
+        assert!(matches!(Shelf::open(&path, &ID), Err(ShelfTrouble::InUse { .. })));
         drop(shelf);
         let file = path.join("ballots.jsonl");
         let mut bytes = std::fs::read(&file).unwrap();
         let whole = bytes.len();
         bytes.extend(b"{\"voter\":\"c\",\"bal");
         std::fs::write(&file, &bytes).unwrap();
-        let mut shelf = Shelf::open(&path).unwrap();
+        let mut shelf = Shelf::open(&path, &ID).unwrap();
         assert_eq!(shelf.sealed("a").unwrap().bytes, [1; 4]);
         assert!(shelf.sealed("c").is_none());
         assert_eq!(std::fs::metadata(&file).unwrap().len(), whole as u64);
         shelf.keep(&[sealed("c", 3)]).unwrap();
         drop(shelf);
-        assert_eq!(Shelf::open(&path).unwrap().sealed("c").unwrap().bytes, [3; 4]);
+        assert_eq!(Shelf::open(&path, &ID).unwrap().sealed("c").unwrap().bytes, [3; 4]);
     }
 
     #[test]
     fn a_damaged_line_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("shelf");
-        Shelf::open(&path).unwrap();
+        Shelf::open(&path, &ID).unwrap();
         std::fs::write(path.join("receipts.jsonl"), "{}\n").unwrap();
-        assert!(matches!(Shelf::open(&path), Err(ShelfTrouble::Line { line: 1, .. })));
+        assert!(matches!(Shelf::open(&path, &ID), Err(ShelfTrouble::Line { line: 1, .. })));
+    }
+
+    #[test]
+    fn the_ballots_of_another_election_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shelf");
+        Shelf::open(&path, &ID).unwrap().keep(&[sealed("a", 1)]).unwrap();
+        let refused = Shelf::open(&path, &ElectionId([2; 32]));
+        assert!(matches!(refused, Err(ShelfTrouble::OtherElection { .. })));
+        assert!(Shelf::open(&path, &ID).unwrap().sealed("a").is_some());
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     enrolment::Enrolment,
     home::{Home, HomeTrouble},
     project::{Ca, Project, ProjectTrouble},
-    record::{Record, RecordTrouble},
+    record::RecordTrouble,
     roll_file,
     stages::{self, KeysUntil, Patience, StageTrouble},
     tell::Tell,
@@ -229,9 +229,8 @@ async fn run(args: Args, tell: Tell) -> anyhow::Result<Answer> {
         Command::Export { dir, election } => {
             let project = Project::open(&project)?;
             let stored = project.election(election.as_deref())?;
-            let id = stored.id;
             let home = Home::new(&project, stored)?;
-            let record = Record::gather(&home.server, id, tell).await?;
+            let record = stages::gather(&home, tell).await?;
             let new = record.write(&dir)?;
             let mut object = serde_json::to_value(record.summary()?)?;
             if let Value::Object(fields) = &mut object {

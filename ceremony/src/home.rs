@@ -77,33 +77,41 @@ impl HomeTrouble {
     /// Whether the same may go well a moment later: the shard is away, busy, or restarting.
     #[must_use]
     pub fn passes(&self) -> bool {
-        let code = match self {
-            Self::Connect { source, .. } => {
-                return matches!(
-                    **source,
-                    ConnectTrouble::Unreachable { .. } | ConnectTrouble::TooSlow { .. } | ConnectTrouble::Broken { .. }
-                );
-            }
-            Self::Record(ElectionTrouble::Connect(source)) => {
-                return matches!(
-                    source,
-                    ConnectTrouble::Unreachable { .. } | ConnectTrouble::TooSlow { .. } | ConnectTrouble::Broken { .. }
-                );
-            }
-            Self::Answer { status, .. } => status.code(),
-            Self::Record(ElectionTrouble::Server(status)) => status.code(),
-            _ => return false,
-        };
-        matches!(
-            code,
-            Code::Unavailable
-                | Code::ResourceExhausted
-                | Code::DeadlineExceeded
-                | Code::Cancelled
-                | Code::Aborted
-                | Code::Unknown
-        )
+        match self {
+            Self::Connect { source, .. } => connection_passes(source),
+            Self::Answer { status, .. } => answer_passes(status),
+            Self::Record(trouble) => passes(trouble),
+            Self::Project(_) | Self::Version { .. } | Self::Roll { .. } => false,
+        }
     }
+}
+
+/// As [`HomeTrouble::passes`].
+pub(crate) fn passes(trouble: &ElectionTrouble) -> bool {
+    match trouble {
+        ElectionTrouble::Connect(source) => connection_passes(source),
+        ElectionTrouble::Server(status) => answer_passes(status),
+        _ => false,
+    }
+}
+
+fn connection_passes(trouble: &ConnectTrouble) -> bool {
+    matches!(
+        trouble,
+        ConnectTrouble::Unreachable { .. } | ConnectTrouble::TooSlow { .. } | ConnectTrouble::Broken { .. }
+    )
+}
+
+fn answer_passes(status: &tonic::Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::ResourceExhausted
+            | Code::DeadlineExceeded
+            | Code::Cancelled
+            | Code::Aborted
+            | Code::Unknown
+    )
 }
 
 /// The home shard of one election, as this official reaches it.

@@ -561,4 +561,63 @@ mod tests {
         project.enrol(vec![other.own_enrolment()], false).unwrap();
         assert_eq!(project.members().unwrap().all().count(), 2);
     }
+
+    fn enrolment(name: &str, role: MemberRole, seed: u8) -> Enrolment {
+        let tls = [seed.wrapping_add(100); 32];
+        Enrolment {
+            name: name.into(),
+            role,
+            organisation: "org".into(),
+            region: "eu".into(),
+            identity: hex::encode([seed; 32]),
+            tls_public: hex::encode(tls),
+            tls_pin: runtime::pin::SpkiPin::of_ed25519(&tls).to_string(),
+            address: format!("h{seed}:1"),
+            public_address: format!("h{seed}:2"),
+        }
+    }
+
+    #[test]
+    fn a_new_election_is_found_again_by_its_first_digits_and_bad_input_names_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = Project::init(&dir.path().join("p"), "official", &Ca::None).unwrap();
+        assert!(matches!(project.election(None), Err(ProjectTrouble::None)));
+        let mut new: Vec<Enrolment> = (1..=4).map(|at| enrolment(&format!("t{at}"), MemberRole::Trustee, at)).collect();
+        new.push(enrolment("shard", MemberRole::Shard, 50));
+        project.enrol(new, false).unwrap();
+
+        let registered =
+            roll_file::register("voter,style\na,town\nb,county\n".as_bytes(), None, &mut OsEntropy).unwrap();
+        let (file, roll) = (dir.path().join("election.toml"), dir.path().join("roll.csv"));
+        fs::write(&file, crate::election_file::TEMPLATE).unwrap();
+        fs::write(&roll, &registered.roll).unwrap();
+        let (first, existed) = project.new_election(&file, &roll).unwrap();
+        assert!(!existed);
+        let (again, existed) = project.new_election(&file, &roll).unwrap();
+        assert!(existed && again.id == first.id);
+        first.roll_bytes().unwrap();
+        assert_eq!(project.official_index(&first.manifest).unwrap(), 1);
+
+        fs::write(&file, crate::election_file::TEMPLATE.replace("Board election", "Another election")).unwrap();
+        let (second, _) = project.new_election(&file, &roll).unwrap();
+        assert_ne!(second.id, first.id);
+        assert!(matches!(project.election(None), Err(ProjectTrouble::Which { .. })));
+        let digits = second.id.to_string();
+        assert_eq!(project.election(Some(&digits[..16])).unwrap().id, second.id);
+        assert!(matches!(project.election(Some("xyz")), Err(ProjectTrouble::NoElection { .. })));
+
+        fs::write(&roll, "voter,style,key\na,town,nothing\n").unwrap();
+        let trouble = project.new_election(&file, &roll).unwrap_err().to_string();
+        assert!(trouble.contains("roll.csv") && trouble.contains("line 2"), "{trouble}");
+        fs::write(&file, "title = 1").unwrap();
+        let trouble = project.new_election(&file, &roll).unwrap_err().to_string();
+        assert!(trouble.contains("election.toml") && trouble.contains("line 1"), "{trouble}");
+        fs::write(&file, [0xff]).unwrap();
+        assert!(matches!(project.new_election(&file, &roll), Err(ProjectTrouble::NotText { .. })));
+        // What went wrong left the elections as they were.
+        assert_eq!(project.elections().unwrap().len(), 2);
+        // A stored roll that was changed is noticed before it is sent.
+        fs::write(first.dir.join("roll.bin"), [0; 8]).unwrap();
+        assert!(matches!(first.roll_bytes(), Err(ProjectTrouble::StoredRoll(_))));
+    }
 }

@@ -3,7 +3,7 @@
 //! Nothing that is exported rests on the shard's word: the board is folded here, the logs must have the certified roots, and the
 //! aggregate is computed anew. `audit` then checks it all again, without this code.
 
-use crate::tell::Tell;
+use crate::{home::passes, tell::Tell};
 use booth::election::{BoardReader, ElectionTrouble, Server, fetch_manifest, note_keys};
 use proto::v1::{ElectionRequest, GetCheckpointRequest, GetLogRequest, GetRejectionsRequest, GetRollRequest, Status};
 use protocol::{
@@ -126,6 +126,18 @@ pub enum RecordTrouble {
         /// Where.
         path: PathBuf,
     },
+}
+
+impl RecordTrouble {
+    /// Whether the same may go well a moment later.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Election(trouble) => passes(trouble),
+            Self::Short { .. } | Self::Checkpoint { .. } | Self::OtherCheckpoint { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 impl From<tonic::Status> for RecordTrouble {

@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const AWAY: Duration = Duration::from_millis(500);
+/// How long a record that is not whole yet is asked for again.
+const GATHER: Duration = Duration::from_secs(30);
 
 /// Why a stage did not end.
 #[derive(Debug, thiserror::Error)]
@@ -226,7 +228,7 @@ pub async fn tally(home: &mut Home<'_>, tell: Tell, patience: Patience) -> Resul
         board.certificate().is_some() && rank(&status.stage) >= rank(Stage::Anchoring.name())
     })
     .await?;
-    let result = record::Record::gather(&home.server, home.stored.id, tell).await.map_err(Box::new)?;
+    let result = gather(home, tell).await?;
     let mut report = report(home).await?;
     if let (Value::Object(report), Ok(Value::Object(summary))) =
         (&mut report, serde_json::to_value(result.summary().map_err(Box::new)?))
@@ -238,6 +240,25 @@ pub async fn tally(home: &mut Home<'_>, tell: Tell, patience: Patience) -> Resul
         }
     }
     Ok(report)
+}
+
+/// The record, as soon as the shard has all of it: the last co-signatures may come in after the certificate, and the shard
+/// may just be restarting.
+///
+/// # Errors
+/// [`StageTrouble`].
+pub async fn gather(home: &Home<'_>, tell: Tell) -> Result<record::Record, StageTrouble> {
+    let end = Instant::now() + GATHER;
+    loop {
+        match record::Record::gather(&home.server, home.stored.id, tell).await {
+            Ok(record) => return Ok(record),
+            Err(trouble) if trouble.passes() && Instant::now() < end => {
+                tell.line(format!("{trouble}; trying again"));
+                tokio::time::sleep(AWAY).await;
+            }
+            Err(trouble) => return Err(Box::new(trouble).into()),
+        }
+    }
 }
 
 /// Waits until vote set and result are anchored.

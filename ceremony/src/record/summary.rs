@@ -121,3 +121,55 @@ fn contest_summary(contest: &Contest, result: &ContestResult) -> ContestSummary 
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The form is what `audit` demands byte by byte: keys ascend, two spaces, nothing left out.
+    #[test]
+    fn a_summary_has_exactly_this_form() {
+        let contest = Contest {
+            id: "chair".into(),
+            title: "Who?".into(),
+            method: protocol::manifest::Method::SingleChoice,
+            options: vec!["Zoe".into(), "Ada".into(), "Emmy".into()],
+            min: 1,
+            max: 1,
+            blank: true,
+            seats: 1,
+            ties_by_lot: true,
+        };
+        let (zoe, ada) = (OptionIndex(0), OptionIndex(1));
+        let result = ContestResult {
+            totals: vec![2, 2, 0],
+            weight: protocol::ids::Weight(5),
+            blank: Some(1),
+            winners: vec![ada],
+            tie: Some(Tie { seats: 1, options: vec![zoe, ada], lots: Some(vec![ada, zoe]) }),
+        };
+        let summary = Summary {
+            anchors: vec![AnchorSummary { kind: "key", signature: "3E".into(), slot: 7 }],
+            contests: vec![contest_summary(&contest, &result)],
+            counted: 5,
+            election_id: "00".into(),
+            evidence: 0,
+            files: BTreeMap::from([("board.bin".into(), "11".into())]),
+            key_certificate: "22".into(),
+            lanes: vec![LaneSummary { root: "33".into(), size: 5 }],
+            logged: 5,
+            rejected: 0,
+            result: "44".into(),
+            title: "T".into(),
+            vote_set: "55".into(),
+            voters: 6,
+            weight_total: 6,
+        };
+        let expected = include_str!("summary.golden.json");
+        assert_eq!(serde_json::to_string_pretty(&summary).unwrap() + "\n", expected);
+        let mut again = serde_json::from_str::<serde_json::Value>(expected).unwrap();
+        let fields = again.as_object_mut().unwrap();
+        let names: Vec<_> = fields.keys().cloned().collect();
+        assert!(names.is_sorted(), "{names:?}");
+    }
+}
