@@ -23,6 +23,7 @@ use runtime::{
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -188,9 +189,9 @@ pub async fn main(args: Args) -> ExitCode {
     match run(args).await {
         Ok(Answer { object, text, exit }) => {
             if json {
-                println!("{object}");
+                say(&object.to_string());
             } else {
-                println!("{text}");
+                say(&text);
             }
             ExitCode::from(exit)
         }
@@ -201,12 +202,17 @@ pub async fn main(args: Args) -> ExitCode {
             let exit = if input { 2 } else { 1 };
             let text = chain_text(&error);
             if json {
-                println!("{}", json!({ "error": &text, "exit": exit }));
+                say(&json!({ "error": &text, "exit": exit }).to_string());
             }
-            eprintln!("error: {text}");
+            let _ = writeln!(io::stderr(), "error: {text}");
             ExitCode::from(exit)
         }
     }
+}
+
+/// The standard output may be a pipe that nobody reads any more: that is no reason to fail.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// The whole chain of causes, without those whose words the error above them has.
@@ -281,7 +287,10 @@ impl Place {
         for server in &servers {
             match Election::fetch(server, id).await {
                 Ok(election) => return Ok(Self { election: Arc::new(election), servers, roots }),
-                Err(trouble) => last = anyhow::Error::from(trouble).context(server.address.clone()),
+                Err(trouble) => {
+                    let trouble = anyhow::Error::from(trouble);
+                    last = trouble.context(format!("{} did not give the election; nothing was sent", server.address));
+                }
             }
         }
         Err(last)

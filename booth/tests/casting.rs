@@ -1,5 +1,7 @@
 //! Casting against servers that are busy, away, wrong or lying, over real TLS.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use booth::{
     cast::{self, Effort, Fate, Sealed},
     election::{Election, Server},

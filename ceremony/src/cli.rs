@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use runtime::{entropy::OsEntropy, files};
 use serde_json::{Value, json};
 use std::{
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -162,21 +163,26 @@ pub async fn main(args: Args) -> ExitCode {
     match run(args, tell).await {
         Ok(Answer { object, text }) => {
             if tell.json {
-                println!("{object}");
+                say(&object.to_string());
             } else if !text.is_empty() {
-                println!("{}", text.trim_end());
+                say(text.trim_end());
             }
             ExitCode::SUCCESS
         }
         Err(error) => {
             let (code, text) = (exit_code(&error), chain_text(&error));
             if tell.json {
-                println!("{}", json!({ "error": &text, "exit": code }));
+                say(&json!({ "error": &text, "exit": code }).to_string());
             }
-            eprintln!("error: {text}");
+            let _ = writeln!(io::stderr(), "error: {text}");
             ExitCode::from(code)
         }
     }
+}
+
+/// The standard output may be a pipe that nobody reads any more: that is no reason to fail.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// The whole chain of causes, without those whose words the error above them has.

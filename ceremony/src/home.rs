@@ -29,12 +29,10 @@ pub enum HomeTrouble {
     #[error(transparent)]
     Project(#[from] ProjectTrouble),
     /// No connection.
-    #[error("{shard} at {address}: {source}")]
+    #[error("{shard}: {source}")]
     Connect {
         /// Who.
         shard: String,
-        /// Where.
-        address: String,
         /// What.
         source: Box<ConnectTrouble>,
     },
@@ -156,11 +154,8 @@ impl<'a> Home<'a> {
         }
         let identity = self.project.tls_identity()?;
         let made = connect(&self.address, self.pin, &identity, &limits).await;
-        let channel = made.map_err(|source| HomeTrouble::Connect {
-            shard: self.name.clone(),
-            address: self.address.clone(),
-            source: Box::new(source),
-        })?;
+        let channel =
+            made.map_err(|source| HomeTrouble::Connect { shard: self.name.clone(), source: Box::new(source) })?;
         let mut client = client(channel.clone());
         let build = format!("ceremony {}", env!("CARGO_PKG_VERSION"));
         let hello = client.hello(HelloRequest { version: proto::WIRE_VERSION, build }).await;

@@ -1,7 +1,10 @@
 //! What a person sees while a command runs: lines and bars on the standard error, results on the standard output.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::time::Duration;
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 /// Where progress goes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,7 +19,7 @@ impl Tell {
     /// A line of progress.
     pub fn line(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            let _ = writeln!(io::stderr(), "{}", text.as_ref());
         }
     }
 
