@@ -157,14 +157,14 @@ pub fn run(args: &Args, json: bool) -> ExitCode {
 
 /// A demo that went wrong, as far as it came.
 struct Ended {
-    trouble: DemoTrouble,
+    trouble: Box<DemoTrouble>,
     object: Option<Value>,
     folder: Option<PathBuf>,
 }
 
 impl<T: Into<DemoTrouble>> From<T> for Ended {
     fn from(trouble: T) -> Self {
-        Self { trouble: trouble.into(), object: None, folder: None }
+        Self { trouble: Box::new(trouble.into()), object: None, folder: None }
     }
 }
 
@@ -184,7 +184,7 @@ fn prepared(args: &Args, show: &mut Show) -> Result<Value, Ended> {
     let guard = KillAll(processes.clone());
     let held = stages::hold(args, &processes, &folder.path, inputs, show);
     drop(guard);
-    let failed = |trouble, object| Ended { trouble, object, folder: Some(folder.path.clone()) };
+    let failed = |trouble, object| Ended { trouble: Box::new(trouble), object, folder: Some(folder.path.clone()) };
     match held {
         Ok((object, faults)) if faults.is_empty() => {
             match &args.keep {
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn more_than_all_trustees_are_refused() {
         let ended = prepared(&parse(&["--trustees", "4", "--threshold", "5"]), &mut Show::new()).unwrap_err();
-        assert!(matches!(ended.trouble, DemoTrouble::Threshold { threshold: 5, trustees: 4 }));
+        assert!(matches!(*ended.trouble, DemoTrouble::Threshold { threshold: 5, trustees: 4 }));
         assert_eq!(ended.trouble.exit_code(), 2);
         assert!(Line::try_parse_from(["demo", "--trustees", "1"]).is_err());
         assert!(Line::try_parse_from(["demo", "--limit", "0"]).is_err());

@@ -59,7 +59,7 @@ fn hold_all(args: &Args, house: &mut House, show: &mut Show) -> Result<(Value, V
     each(house, "close", STAGE_WITHIN)?;
     tally(args, house, show)?;
     show.stage("anchor", "The trustees sign on chain together; vote set and result are anchored.");
-    each(house, "anchor", STAGE_WITHIN)?;
+    let ends = each(house, "anchor", STAGE_WITHIN)?;
     house.must_run()?;
     let summaries = export(house, show)?;
     let audits = audit(house, show)?;
@@ -72,6 +72,14 @@ fn hold_all(args: &Args, house: &mut House, show: &mut Show) -> Result<(Value, V
         proven.iter().sum::<u64>()
     ));
     show.end_stage();
+    // As the shards saw it, both elections at once.
+    for (name, from, to) in
+        [("key_generation", "key-ceremony", "rehearsal"), ("result_to_final_anchor", "anchoring", "complete")]
+    {
+        if let Some(slowest) = ends.iter().filter_map(|status| between(status, from, to)).reduce(f64::max) {
+            show.also(name, slowest);
+        }
+    }
     show.also("total", show.elapsed().as_secs_f64());
 
     let memory = house.memory();
@@ -211,6 +219,13 @@ fn tally(args: &Args, house: &mut House, show: &mut Show) -> Result<(), DemoTrou
 /// Whether all have ended; how is asked later.
 fn all_ended(running: &[Running]) -> Result<bool, ProcessTrouble> {
     running.iter().map(Running::has_ended).try_fold(true, |all, ended| Ok(all & ended?))
+}
+
+/// Seconds between the beginnings of two stages.
+fn between(status: &Value, from: &str, to: &str) -> Option<f64> {
+    let times = status["times"].as_array()?;
+    let at = |stage: &str| times.iter().find(|time| time["stage"] == stage)?["time_ms"].as_u64();
+    Some(at(to)?.checked_sub(at(from)?)? as f64 / 1000.0)
 }
 
 fn record(house: &House, election: &Election) -> PathBuf {
