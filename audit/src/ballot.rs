@@ -410,3 +410,6 @@ impl<'a> Sum<'a> {
             && multiply_edwards(&self.edwards_scalars, &self.edwards_points).mul_by_cofactor().is_identity()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -357,3 +357,6 @@ pub(crate) fn judge(record: &Record) -> Result<(Keys, String), Finding> {
     let detail = format!("attempt {attempt} ({earlier} before it), certificate {}", hex(&keys.digest));
     Ok((keys, detail))
 }
+
+#[cfg(test)]
+mod tests;

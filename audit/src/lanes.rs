@@ -332,3 +332,6 @@ fn checkpoint(manifest: &Manifest, lane: usize, text: &str, (size, root): (u64, 
     must(got >= w, || format!("lane {lane}: at least {w} co-signatures of trustees"), || got.to_string())?;
     Ok(got)
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,9 +28,6 @@ mod summary;
 mod tally;
 mod wire;
 
-#[cfg(test)]
-mod tests;
-
 pub use report::{Check, Finding, Outcome, Report, STEPS, Step, Totals, Verdict};
 
 use evidence::Court;
