@@ -21,7 +21,7 @@ use protocol::manifest::Manifest;
 use thiserror::Error;
 use tokio::sync::watch;
 
-/// How long a target waits for its quorum when there is a newer head.
+/// How long a target waits for its quorum when nobody comes nearer to it and there is a newer head.
 const TARGET_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a trustee's answer is no co-signature.
@@ -171,6 +171,14 @@ impl Lane {
         self.move_target(&mut signing);
     }
 
+    /// A trustee has come nearer to the target: it is worth waiting for.
+    pub fn progressed(&self, target: &Target) {
+        let mut signing = self.signing();
+        if self.target.borrow().as_deref() == Some(target) {
+            signing.since = Some(Instant::now());
+        }
+    }
+
     fn move_target(&self, signing: &mut Signing) {
         let Some(head) = signing.head.clone() else { return };
         let current = self.target.borrow().clone();
@@ -244,4 +252,88 @@ fn cosignature_of(answer: &str, target: &Target, key: &IdentityKey) -> Result<Co
     // Four bytes of key id come first: `holds` decides, they prove nothing.
     let mut found = decoded.filter_map(|bytes| Cosignature::from_bytes(bytes.get(4..)?).ok());
     found.find(|cosignature| cosignature.holds(&target.checkpoint, key)).ok_or(CosignatureRefusal::NoCosignature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::log::leaf_hash;
+    use runtime::entropy::OsEntropy;
+    use runtime::key::{FileKey, RemoteSigner as _};
+
+    struct Signers {
+        shard: FileKey,
+        trustees: Vec<FileKey>,
+    }
+
+    fn lane(quorum: usize) -> (Lane, Signers) {
+        let trustees: Vec<FileKey> = (0..4).map(|_| FileKey::generate(&mut OsEntropy)).collect();
+        let lane = Lane {
+            index: LaneIndex(0),
+            origin: origin(&ElectionId([1; 32]), LaneIndex(0)),
+            quorum,
+            trustees: trustees.iter().map(|key| IdentityKey(key.public_key())).collect(),
+            tree: RwLock::new(Tree::new()),
+            signing: Mutex::new(Signing::default()),
+            blocked: AtomicBool::new(false),
+            target: watch::Sender::new(None),
+        };
+        (lane, Signers { shard: FileKey::generate(&mut OsEntropy), trustees })
+    }
+
+    /// One more leaf, and a signed head. Gives the target of now.
+    fn grow(lane: &Lane, signers: &Signers) -> Arc<Target> {
+        lane.append([leaf_hash(&lane.size().to_be_bytes())]);
+        let checkpoint = lane.checkpoint();
+        let signature = signers.shard.sign(&checkpoint.note_message()).unwrap();
+        let key = IdentityKey(signers.shard.public_key());
+        lane.set_head(SignedCheckpoint::by_log(checkpoint, &key, &signature).unwrap());
+        lane.target().borrow().clone().unwrap()
+    }
+
+    fn cosigned(target: &Target, key: &FileKey) -> String {
+        let signature = key.sign(&target.checkpoint.cosignature_message(5)).unwrap();
+        let cosignature = Cosignature { time_s: 5, signature };
+        let identity = IdentityKey(key.public_key());
+        target.note.clone().with_cosignature(&identity, &cosignature).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_checkpoint_is_final_with_a_quorum_of_different_trustees_and_the_target_moves_on_then() {
+        let (lane, signers) = lane(2);
+        let first = grow(&lane, &signers);
+        assert_eq!(grow(&lane, &signers), first, "the target stays while it is not final");
+        let answer = cosigned(&first, &signers.trustees[0]);
+        assert_eq!(lane.cosigned(TrusteeIndex(1), &first, &answer), Ok(None));
+        assert_eq!(lane.cosigned(TrusteeIndex(1), &first, &answer), Ok(None), "one trustee counts once");
+        assert!(lane.proof(0).is_none());
+        let answer = cosigned(&first, &signers.trustees[1]);
+        let note = lane.cosigned(TrusteeIndex(2), &first, &answer).unwrap().unwrap();
+        let keys: Vec<NoteKey> = lane.trustees.iter().map(|key| NoteKey::cosigner(*key)).collect();
+        assert_eq!(note.verify(&lane.origin, &keys).unwrap().cosigners.len(), 2);
+        assert_eq!(lane.final_size(), 1);
+        assert!(lane.proof(0).is_some() && lane.proof(1).is_none());
+        assert_eq!(lane.target().borrow().as_ref().unwrap().checkpoint.size.0, 2);
+        // Too late for the first, and no vote for the second.
+        let answer = cosigned(&first, &signers.trustees[2]);
+        assert_eq!(lane.cosigned(TrusteeIndex(3), &first, &answer), Ok(None));
+        assert_eq!(lane.final_size(), 1);
+    }
+
+    #[test]
+    fn an_answer_of_another_key_or_for_another_checkpoint_is_no_cosignature() {
+        let (lane, signers) = lane(1);
+        let target = grow(&lane, &signers);
+        let others = cosigned(&target, &signers.trustees[1]);
+        assert_eq!(lane.cosigned(TrusteeIndex(1), &target, &others), Err(CosignatureRefusal::NoCosignature));
+        assert_eq!(lane.cosigned(TrusteeIndex(9), &target, &others), Err(CosignatureRefusal::NoCosignature));
+        assert_eq!(lane.cosigned(TrusteeIndex(1), &target, "rubbish"), Err(CosignatureRefusal::OtherCheckpoint));
+        let bare = target.note.to_string();
+        assert_eq!(lane.cosigned(TrusteeIndex(1), &target, &bare), Err(CosignatureRefusal::NoCosignature));
+        let mut bent = (*target).clone();
+        bent.checkpoint.root = [9; 32];
+        let answer = cosigned(&target, &signers.trustees[0]);
+        assert_eq!(lane.cosigned(TrusteeIndex(1), &bent, &answer), Err(CosignatureRefusal::OtherCheckpoint));
+        assert_eq!(lane.final_size(), 0);
+    }
 }

@@ -115,6 +115,9 @@ impl Follow {
     async fn hear(&mut self, target: &Target, reply: &FollowReply) -> Duration {
         let moved = self.cursor != Some(reply.next);
         self.cursor = Some(reply.next);
+        if moved {
+            self.lane.progressed(target);
+        }
         if reply.next > target.checkpoint.size.0 {
             return self.ahead(reply.next);
         }

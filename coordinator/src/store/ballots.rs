@@ -203,7 +203,7 @@ impl Store {
                         .bind(int(count))
                         .fetch_all(&mut *connection)
                         .await?;
-                let total = sqlx::query("SELECT count(*) FROM rejections WHERE election = ?")
+                let total = sqlx::query("SELECT coalesce(max(seq) + 1, 0) FROM rejections WHERE election = ?")
                     .bind(election)
                     .fetch_one(connection)
                     .await?
@@ -419,7 +419,7 @@ async fn keep_rejections(
     for rejection in rejections {
         let done = sqlx::query(
             "INSERT INTO rejections (election, seq, ballot, code, bytes) \
-             SELECT ?1, n, ?2, ?3, ?4 FROM (SELECT count(*) AS n FROM rejections WHERE election = ?1) \
+             SELECT ?1, n, ?2, ?3, ?4 FROM (SELECT coalesce(max(seq) + 1, 0) AS n FROM rejections WHERE election = ?1) \
              WHERE n < ?5 ON CONFLICT (election, ballot, code) DO NOTHING",
         )
         .bind(election)
