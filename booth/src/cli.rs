@@ -522,11 +522,21 @@ fn summary(election: &Election, shelf: &Shelf, total: usize, before: usize, out:
     Answer { object, text, exit }
 }
 
+/// What a rejection's code means, for people. (P-LOG-4)
 fn rejection_text(code: u16) -> String {
-    match protocol::ballot::BallotRefusal::from_code(code) {
-        Some(kind) => format!("code {code}: {kind:?}"),
-        None => format!("code {code}"),
-    }
+    let text = match code {
+        100 => "this credential is not on the voter roll: is it the right key and the right election?",
+        101 => "the ballot has another style than the voter roll: make it again for the right area",
+        102 => "the credential belongs to another lane",
+        103 => "this credential has voted already, and the first ballot counts",
+        104 => "the ballot repeats a ciphertext of another ballot: make a new one",
+        200 => "the server could not judge this ballot and set it aside: tell the officials",
+        _ => match protocol::ballot::BallotRefusal::from_code(code) {
+            Some(kind) => return format!("{kind} (code {code}): make the ballot again with a booth of this version"),
+            None => "a reason that this program does not know",
+        },
+    };
+    format!("{text} (code {code})")
 }
 
 fn bar(quiet: bool, what: &'static str, total: u64) -> ProgressBar {
@@ -703,4 +713,26 @@ fn keygen(count: u32, secrets: Option<&Path>, public: Option<&Path>, key: Option
     }
     let object = json!({ "count": count, "secrets": secrets, "public": public });
     Ok(Answer { object, text: format!("{count} keys in {}", secrets.display()), exit: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{ballot_box::BoxRefusal, ids::LeafIndex};
+
+    #[test]
+    fn every_reason_for_a_rejection_has_words() {
+        let of_the_box = [
+            BoxRefusal::UnknownCredential,
+            BoxRefusal::WrongStyle { expected: 0, got: 1 },
+            BoxRefusal::WrongLane { expected: 0, got: 1 },
+            BoxRefusal::AlreadyVoted { leaf: LeafIndex(0) },
+            BoxRefusal::Duplicate,
+        ];
+        let of_the_ballot = protocol::ballot::RefusalCode::ALL.map(protocol::ballot::RefusalCode::code);
+        for code in of_the_box.iter().map(BoxRefusal::code).chain(of_the_ballot) {
+            assert!(!rejection_text(code).contains("does not know"), "{code}");
+        }
+        assert!(rejection_text(999).contains("does not know"));
+    }
 }

@@ -278,12 +278,23 @@ pub async fn anchor(home: &mut Home<'_>, tell: Tell, patience: Patience) -> Resu
     report(home).await
 }
 
-/// Shows every change until the election is complete or stopped.
+/// Shows every change until the election is complete or stopped; for programs, one object for each.
 ///
 /// # Errors
 /// [`StageTrouble`].
 pub async fn watch(home: &mut Home<'_>, tell: Tell, patience: Patience) -> Result<Value, StageTrouble> {
-    wait(home, tell, patience, "the end of the election", |board, _| {
+    let mut last = Value::Null;
+    wait(home, tell, patience, "the end of the election", |board, status| {
+        if tell.json {
+            let now = object(board, status);
+            if ["stage", "awaiting", "logged", "final", "rejected", "troubles"]
+                .iter()
+                .any(|key| now[*key] != last[*key])
+            {
+                tell.object(&now);
+                last = now;
+            }
+        }
         board.anchored(Purpose::AnchorVoteSet).is_some() && board.anchored(Purpose::AnchorResult).is_some()
     })
     .await?;

@@ -23,6 +23,11 @@ impl Tell {
         }
     }
 
+    /// An object for programs, on the standard output.
+    pub fn object(&self, object: &serde_json::Value) {
+        let _ = writeln!(io::stdout(), "{object}");
+    }
+
     /// A bar for what may take longer than a second. Hidden where nobody looks at a terminal.
     #[must_use]
     pub fn bar(&self, what: &'static str, total: u64) -> ProgressBar {
