@@ -1,4 +1,4 @@
-//! `summary.json`: what came of an election. (P-REC-8)
+//! `summary.json`: what came of an election. (P-REC)
 
 use super::{Record, RecordTrouble};
 use protocol::{
