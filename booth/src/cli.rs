@@ -55,7 +55,8 @@ enum Command {
     /// Cast one ballot (--key, --choice) or many (--file, --keys).
     ///
     /// Ballots are kept in --out before they are sent: the same command again sends the same bytes, and a voter never has
-    /// two ballots under way.
+    /// two ballots under way. What a voter has in --out is never replaced: to change a vote, where the election allows it,
+    /// use another --out.
     Cast {
         #[command(flatten)]
         at: At,
@@ -515,6 +516,9 @@ fn summary(election: &Election, shelf: &Shelf, total: usize, before: usize, out:
     );
     for (note, count) in &notes {
         text += &format!("\n{count:>8}  {note}");
+    }
+    if before > 0 {
+        text += &format!("\n{before} were settled before and not cast again; to vote anew, use another --out");
     }
     if unknown > 0 {
         text += "\nthe same command again sends the same ballots: no vote is cast twice";
