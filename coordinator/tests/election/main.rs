@@ -114,13 +114,16 @@ async fn bad_ballots_get_signed_rejections_and_the_first_ballot_counts() {
     let mut mauled = world.ballot(1, 0);
     mauled[200] ^= 1;
     let stranger = world.ballot_of_a_stranger();
-    let answers = world.cast(vec![good.clone(), twice.clone(), mauled, stranger, vec![1, 2, 3]]).await;
+    let mut elsewhere = world.ballot(3, 0);
+    elsewhere[1] ^= 1;
+    let answers = world.cast(vec![good.clone(), twice.clone(), mauled, stranger, vec![1, 2, 3], elsewhere]).await;
     let receipt = recorded(&answers[0]);
     let codes: Vec<u16> = answers[1..].iter().map(|answer| rejected(answer).code).collect();
     assert_eq!(codes[0], 103, "voted already");
     assert!((1..100).contains(&codes[1]), "bad point, proof or signature: {}", codes[1]);
     assert_eq!(codes[2], 100, "not on the roll");
     assert_eq!(codes[3], 1, "no ballot at all");
+    assert_eq!(codes[4], 2, "another election's");
     let key = world.manifest().home_shard().unwrap().identity;
     assert!(answers[1..].iter().all(|answer| rejected(answer).verify(&key)));
     // Sixty-four connections at once with two ballots of one voter: one is in, always the same.
@@ -148,8 +151,53 @@ async fn bad_ballots_get_signed_rejections_and_the_first_ballot_counts() {
     }
     assert_eq!((leaves.len(), refused), (1, 32));
     let status = world.status().await;
-    assert_eq!((status.logged, status.rejected), (2, 5));
+    assert_eq!((status.logged, status.rejected), (2, 6));
     let again = world.cast(vec![good]).await;
     assert_eq!(recorded(&again[0]), receipt);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_pauses_intake_and_nothing_is_lost_when_there_is_room_again() {
+    const VOTERS: usize = 1200;
+    let mut world = World::new(WorldSettings { lanes: 1, revote: Revote::Last, voters: VOTERS }).await;
+    world.create().await;
+    world.put_roll().await;
+    world.until(Stage::Ready).await;
+    world.request_open().await;
+    world.until(Stage::Open).await;
+    world.limit_store(Some(1 << 20));
+    world.restart().await;
+    let ballots: Vec<Vec<u8>> = (0..VOTERS).map(|voter| world.ballot(voter, 0)).collect();
+    let mut receipts = Vec::new();
+    'full: for chunk in ballots.chunks(100) {
+        for turn in 0.. {
+            let outcomes = world.cast_once(chunk.to_vec()).await;
+            if outcomes.iter().all(|outcome| matches!(outcome.outcome, Some(Outcome::Recorded(_)))) {
+                receipts.extend(outcomes.iter().map(recorded));
+                continue 'full;
+            }
+            assert!(
+                outcomes.iter().all(|outcome| matches!(outcome.outcome, Some(Outcome::TryLaterMs(_)))),
+                "recorded or not, never in between: {outcomes:?}"
+            );
+            // Just started, or full: the latter says so.
+            let paused = world.status().await.troubles.iter().any(|text| text.contains("INTAKE_PAUSED{disk}"));
+            if paused {
+                break 'full;
+            }
+            assert!(turn < 100, "neither recorded nor full");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+    assert!((100..VOTERS).contains(&receipts.len()), "{}", receipts.len());
+    world.limit_store(None);
+    world.restart().await;
+    let mut again = Vec::new();
+    for chunk in ballots.chunks(300) {
+        again.extend(world.cast(chunk.to_vec()).await.iter().map(recorded));
+    }
+    assert_eq!(again[..receipts.len()], receipts);
+    assert_eq!(world.status().await.logged, VOTERS as u64);
     world.stop().await;
 }

@@ -286,6 +286,11 @@ impl World {
         self.running = Some((running, shutdown));
     }
 
+    /// From the next restart on the store may have so many bytes.
+    pub fn limit_store(&mut self, bytes: Option<u64>) {
+        self.config.tuning.store_bytes_max = bytes;
+    }
+
     /// The shard ends, and begins again on the same store.
     pub async fn restart(&mut self) {
         self.end_shard().await;
@@ -426,6 +431,12 @@ impl World {
     fn sealed(&self, key: &SigningKey, option: usize) -> Vec<u8> {
         let choices = vec![vec![OptionIndex(u16::try_from(option).unwrap())]];
         self.form.as_ref().unwrap().seal(StyleIndex(0), &choices, key, &mut OsEntropy).unwrap()
+    }
+
+    /// As the shard answers, `try later` included.
+    pub async fn cast_once(&self, ballots: Vec<Vec<u8>>) -> Vec<CastOutcome> {
+        let request = CastRequest { election_id: self.manifest.id().0.to_vec(), ballots };
+        self.voting().await.cast(request).await.unwrap().into_inner().outcomes
     }
 
     pub async fn cast(&self, ballots: Vec<Vec<u8>>) -> Vec<CastOutcome> {
