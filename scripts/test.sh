@@ -48,10 +48,10 @@ if ! $quick; then
   export CONCLAVE_LEDGER_BIN="$ledger"
 
   say "anchoring on the local ledger"
-  cargo test -p solana-anchor --locked --test ledger -- --include-ignored --test-threads 1
+  cargo test --workspace --locked --test ledger -- --include-ignored --test-threads 1
 
   say "whole elections: real processes, real ledger, kill -9, audit"
-  cargo test -p tests --locked --test elections -- --include-ignored --test-threads 1
+  cargo test --workspace --locked --test elections -- --include-ignored --test-threads 1
 fi
 
 say "clippy"
