@@ -326,10 +326,15 @@ impl Board {
         attempt
     }
 
-    /// Whether a trustee has said that it will not confirm an attempt.
+    /// Whether an attempt cannot be certified any more: a trustee has said that it will not confirm it, or what is on the
+    /// board shows a wrong or a dispute.
     #[must_use]
     pub fn given_up(&self, attempt: Attempt) -> bool {
-        self.of_kind(14).chain(self.of_kind(17)).any(|envelope| envelope.slot().number == attempt.0)
+        let said = self.of_kind(14).chain(self.of_kind(17)).any(|envelope| envelope.slot().number == attempt.0);
+        said || {
+            let judged = self.ceremony(attempt);
+            !judged.flaws().is_empty() || !judged.disputes().is_empty()
+        }
     }
 
     /// Envelopes of one kind, in slot order.
