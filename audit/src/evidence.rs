@@ -135,7 +135,7 @@ impl Court<'_> {
             13 => {
                 let Body::Lot { vote_set, output, proof } = &first.body else { return None };
                 let key = self.keys.lot_key(accused)?;
-                vote_set == self.vote_set && lot(key, &manifest.election, vote_set, output, proof).is_none()
+                vote_set == self.vote_set && lot((accused, key), &manifest.election, vote_set, output, proof).is_none()
             }
             15 => match &first.body {
                 Body::Lot { vote_set, .. } | Body::Partials { vote_set, .. } => vote_set != self.vote_set,
@@ -151,6 +151,10 @@ impl Court<'_> {
                     && proposal.slot.sender == evidence.accused
                     && first.slot.number < proposal.slot.number
                     && *valid_round < Some(first.slot.number)
+            }
+            17 => {
+                let [other] = rest else { return None };
+                first.slot.tag == 3 && other.slot.tag == 2 && other.slot.sender == evidence.accused
             }
             // A signature share is judged with its whole package, which no evidence carries yet.
             _ => false,

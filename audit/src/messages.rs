@@ -369,7 +369,7 @@ pub(crate) fn vote_set_hash(election: &Hash, value: &[u8]) -> Hash {
 }
 
 /// What a sender is proven to have done; tags as on the wire. (P-EVI)
-pub(crate) const WRONGS: [&str; 16] = [
+pub(crate) const WRONGS: [&str; 17] = [
     "equivocation",
     "commitment broken",
     "commitment length",
@@ -386,6 +386,7 @@ pub(crate) const WRONGS: [&str; 16] = [
     "bad signature share",
     "other vote set",
     "amnesia",
+    "accepted and refused",
 ];
 
 pub(crate) struct Evidence {
@@ -400,10 +401,10 @@ impl Evidence {
         let mut input = Reader::new("evidence", bytes);
         let accused = Sender::read(&mut input)?;
         let wrong = match input.u8()? {
-            tag @ 1..=16 => tag,
-            other => return Err(input.bad("a wrong, 1 to 16", other.to_string())),
+            tag @ 1..=17 => tag,
+            other => return Err(input.bad("a wrong, 1 to 17", other.to_string())),
         };
-        let envelopes = input.list(256, Envelope::read)?;
+        let envelopes = input.list(512, Envelope::read)?;
         input.end()?;
         Ok(Self { accused, wrong, envelopes })
     }

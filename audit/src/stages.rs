@@ -33,8 +33,12 @@ pub(crate) fn envelopes(record: &Record) -> Result<((), String), Finding> {
         must(number <= max, || format!("attempts and rounds up to {max}"), || envelope.slot.to_string())?;
     }
     must(record.kind(1).next().is_some(), || "an official's announcement".into(), || "none".into())?;
-    if let Some(refusal) = record.kind(3).next() {
-        return Err(finding("no refusal", format!("{} refused the manifest", refusal.slot.sender)));
+    for refusal in record.kind(3) {
+        let sender = refusal.slot.sender;
+        // Who accepted cannot take it back, but has to be named for trying.
+        let accepted = record.said(Slot { tag: 2, ..refusal.slot }).is_some();
+        let named = record.evidence.iter().any(|evidence| evidence.accused == sender && evidence.wrong == 17);
+        must(accepted && named, || "no refusal".into(), || format!("{sender} refused the manifest"))?;
     }
     let accepted = record.kind(2).count();
     must(

@@ -30,7 +30,7 @@ const LOTS: &[u8] = b"conclave/v1/lots";
 
 /// The number of a lot, if its proof holds. (P-LOT-1, P-LOT-2)
 pub(crate) fn lot(
-    key: &[u8; 32],
+    (trustee, key): (u16, &[u8; 32]),
     election: &Hash,
     vote_set: &Hash,
     output: &[u8; 32],
@@ -38,7 +38,7 @@ pub(crate) fn lot(
 ) -> Option<[u8; 32]> {
     let key = PublicKey::from_bytes(key).ok()?;
     let proof = VRFProof::from_bytes(proof).ok()?;
-    let input = signing_context(LOTS).bytes(&[election.as_slice(), vote_set].concat());
+    let input = signing_context(LOTS).bytes(&[election.as_slice(), vote_set, &trustee.to_be_bytes()].concat());
     let (in_out, _) = key.vrf_verify(input, &VRFPreOut(*output), &proof).ok()?;
     Some(in_out.make_bytes(LOTS))
 }
@@ -51,7 +51,7 @@ pub(crate) fn lots(record: &Record, keys: &Keys, vote_set: &Hash) -> Result<((),
         let Body::Lot { vote_set: over, output, proof } = &envelope.body else { continue };
         let trustee = envelope.slot.sender.index;
         let key = keys.lot_key(trustee).filter(|_| over == vote_set);
-        match key.and_then(|key| lot(key, &record.manifest.election, vote_set, output, proof)) {
+        match key.and_then(|key| lot((trustee, key), &record.manifest.election, vote_set, output, proof)) {
             Some(number) => drop(drawn.insert(trustee, number)),
             None => wrong.push(trustee),
         }

@@ -10,6 +10,7 @@ use protocol::{
     ballot_box::{self, BallotBox, BoxTrouble, ClosedBox},
     board::Board,
     encoding::{Canonical as _, Hash},
+    evidence::Evidence,
     ids::{ElectionId, LaneIndex, LeafIndex},
     log::{NoteError, Rejection, SignedCheckpoint},
     manifest::Manifest,
@@ -209,6 +210,7 @@ impl Record {
             return Err(RecordTrouble::Aggregate);
         }
         let rejections = fetch_rejections(server, &manifest).await?;
+        fetch_evidence(server, &manifest, &mut board).await?;
         let mut evidence: Vec<Vec<u8>> = board.evidence().iter().map(protocol::encoding::Canonical::to_bytes).collect();
         evidence.sort();
         evidence.dedup();
@@ -306,6 +308,21 @@ async fn fetch_checkpoint(
         return Err(RecordTrouble::OtherCheckpoint { lane, expected: size, got: checkpoint.size.0 });
     }
     Ok(text)
+}
+
+/// Takes note of what the board cannot show by itself: two messages for one slot. (P-EVI)
+async fn fetch_evidence(server: &Server, manifest: &Manifest, board: &mut Board) -> Result<(), RecordTrouble> {
+    let request = ElectionRequest { election_id: manifest.id().0.to_vec() };
+    let list = server.record().await?.get_evidence(request).await?.into_inner();
+    for bytes in list.evidence {
+        // What proves nothing accuses nobody: it is left out.
+        if let Ok(evidence) = Evidence::from_bytes(&bytes)
+            && evidence.proves_equivocation(manifest)
+        {
+            board.record_evidence(evidence);
+        }
+    }
+    Ok(())
 }
 
 async fn fetch_rejections(server: &Server, manifest: &Manifest) -> Result<Vec<Vec<u8>>, RecordTrouble> {

@@ -55,6 +55,7 @@ pub const RECORD: &[&str] = &[
     "/conclave.v1.PublicRecord/GetCheckpoint",
     "/conclave.v1.PublicRecord/GetRoll",
     "/conclave.v1.PublicRecord/GetRejections",
+    "/conclave.v1.PublicRecord/GetEvidence",
 ];
 
 const INSIDERS: &[&str] = &["official", "shard"];

@@ -141,6 +141,7 @@ impl Board {
 
     fn conclude(&mut self, slot: Slot) {
         match slot.tag {
+            2 | 3 => self.conclude_manifest(slot.sender),
             10..=19 => {
                 self.conclude_ceremony(Attempt(slot.number));
                 self.conclude_rehearsal();
@@ -158,6 +159,15 @@ impl Board {
                 self.rehearsal_signature = self.find_rehearsal_signature();
             }
             _ => {}
+        }
+    }
+
+    /// P-MAN-4: one word from each trustee; who says both is named, and its acceptance stands.
+    fn conclude_manifest(&mut self, trustee: Sender) {
+        let said = [3, 2].map(|tag| self.get(tag, 0, 0, trustee).cloned());
+        if let [Some(refused), Some(accepted)] = said {
+            let envelopes = alloc::vec![refused, accepted];
+            self.record_evidence(Evidence { accused: trustee, wrong: Wrong::AcceptedAndRefused, envelopes });
         }
     }
 
@@ -229,7 +239,7 @@ impl Board {
                 continue;
             }
             let Some(lot_key) = key.lot_key(from) else { continue };
-            match lots::verify(lot_key, body, &self.election, &vote_set) {
+            match lots::verify(lot_key, body, &self.election, &vote_set, from) {
                 Ok(output) => drawn.push((from, output)),
                 Err(refusal) => {
                     let wrong = if refusal == LotRefusal::OtherVoteSet { Wrong::OtherVoteSet } else { Wrong::BadLot };
@@ -398,6 +408,12 @@ impl Board {
     #[must_use]
     pub fn accepted(&self) -> bool {
         self.manifest.trustee_indices().all(|index| self.has(2, 0, 0, Sender::Trustee(index)))
+    }
+    /// Whether a trustee's operator has refused the manifest. Who had accepted it cannot take that back. (P-MAN-4)
+    #[must_use]
+    pub fn refused(&self) -> bool {
+        let refused = |sender| self.has(3, 0, 0, sender) && !self.has(2, 0, 0, sender);
+        self.manifest.trustee_indices().any(|index| refused(Sender::Trustee(index)))
     }
     /// The certified keys.
     #[must_use]

@@ -75,6 +75,8 @@ pub struct Chair {
     left_out: BTreeMap<Purpose, BTreeSet<TrusteeIndex>>,
     culprits: BTreeSet<TrusteeIndex>,
     submitted: BTreeSet<(Purpose, Attempt)>,
+    /// How often each signed creation of the nonce account was looked for on the chain, once the account was there.
+    sought: BTreeMap<Attempt, u32>,
     failed: BTreeSet<(Purpose, Attempt)>,
 }
 
@@ -141,6 +143,10 @@ impl Chair {
         let Some(request) = board.newest_request(purpose) else {
             return self.request(board, purpose, Attempt(1), ledger);
         };
+        // The account exists, and only this group can have made it: an attempt that was given up landed after all.
+        if purpose == Purpose::CreateNonce && ledger.nonce.is_some() {
+            return self.seek_landed(board, purpose, request.attempt, tx);
+        }
         let attempt = request.attempt;
         let next = |chair: &Self| chair.request(board, purpose, Attempt(attempt.0.saturating_add(1)), ledger);
         if self.failed.contains(&(purpose, attempt)) {
@@ -176,6 +182,35 @@ impl Chair {
                 next(self)
             }
         }
+    }
+
+    /// The signed attempt that was looked for the least often, to be submitted again: that finds it if it landed.
+    fn seek_landed(
+        &mut self,
+        board: &Board,
+        purpose: Purpose,
+        newest: Attempt,
+        tx: &dyn Transactions,
+    ) -> Option<ChairDuty> {
+        let signed = (1..=newest.0).map(Attempt).filter_map(|attempt| {
+            let message = board.signable(board.signing(purpose, attempt)?.request, tx).ok()?.message;
+            match board.progress(purpose, attempt, &message)? {
+                Progress::Signed(signature) => Some((attempt, message, signature)),
+                _ => None,
+            }
+        });
+        let in_flight =
+            |attempt| self.submitted.contains(&(purpose, attempt)) && !self.failed.contains(&(purpose, attempt));
+        if (1..=newest.0).any(|attempt| in_flight(Attempt(attempt))) {
+            return None;
+        }
+        let sought = |attempt: &Attempt| self.sought.get(attempt).copied().unwrap_or(0);
+        let (attempt, message, signature) = signed.min_by_key(|(attempt, ..)| (sought(attempt), *attempt))?;
+        let times = self.sought.entry(attempt).or_default();
+        *times = times.saturating_add(1);
+        self.failed.remove(&(purpose, attempt));
+        self.submitted.insert((purpose, attempt));
+        Some(ChairDuty::Submit { purpose, attempt, message, signature })
     }
 
     /// The next attempt's request, once the chain's parameters are known.

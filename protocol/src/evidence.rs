@@ -2,6 +2,7 @@
 
 use crate::{
     encoding::{Canonical, DecodeError, Reader, Writer},
+    manifest::Manifest,
     signed::{Envelope, Sender},
 };
 use alloc::vec::Vec;
@@ -60,11 +61,14 @@ pub enum Wrong {
     /// A vote that breaks the locking rule: see P-AGR-6.
     #[error("voted against its own lock")]
     Amnesia,
+    /// Accepted the manifest and refused it.
+    #[error("both accepted and refused the manifest")]
+    AcceptedAndRefused,
 }
 
 impl Wrong {
     /// All of them, in tag order from 1.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Equivocation,
         Self::CommitmentBroken,
         Self::CommitmentLength,
@@ -81,6 +85,7 @@ impl Wrong {
         Self::BadSignatureShare,
         Self::OtherVoteSet,
         Self::Amnesia,
+        Self::AcceptedAndRefused,
     ];
 }
 
@@ -108,6 +113,22 @@ pub struct Evidence {
     pub wrong: Wrong,
     /// What shows it: the accused's own envelopes first, then those that they answer to.
     pub envelopes: Vec<Envelope>,
+}
+
+impl Evidence {
+    /// Whether this proves two messages for one slot: the one wrong that a board does not show by itself, because it keeps
+    /// one of them. For evidence that comes from others; two signature checks.
+    #[must_use]
+    pub fn proves_equivocation(&self, manifest: &Manifest) -> bool {
+        let [one, other] = self.envelopes.as_slice() else { return false };
+        let signed = |envelope: &Envelope| envelope.verify(&manifest.id(), manifest).is_ok();
+        self.wrong == Wrong::Equivocation
+            && one.sender == self.accused
+            && one.slot() == other.slot()
+            && one.body != other.body
+            && signed(one)
+            && signed(other)
+    }
 }
 
 impl Canonical for Evidence {

@@ -42,16 +42,23 @@ pub enum LotRefusal {
     Proof,
 }
 
-fn input(election: &ElectionId, vote_set: &Hash) -> Transcript {
+/// With the trustee's index in it: whoever registers another's key cannot pass that one's lot off as its own.
+fn input(election: &ElectionId, vote_set: &Hash, trustee: TrusteeIndex) -> Transcript {
     let mut out = Writer::new();
-    out.value(election).raw(vote_set);
+    out.value(election).raw(vote_set).value(&trustee);
     signing_context(CONTEXT).bytes(out.as_bytes())
 }
 
 /// Draws this trustee's lot over the certified vote set. Only the proof is random; the output is not. (P-LOT-1)
-pub fn lot<R: RngCore + CryptoRng>(secret: &Keypair, election: &ElectionId, vote_set: &Hash, rng: &mut R) -> Lot {
+pub fn lot<R: RngCore + CryptoRng>(
+    secret: &Keypair,
+    election: &ElectionId,
+    vote_set: &Hash,
+    trustee: TrusteeIndex,
+    rng: &mut R,
+) -> Lot {
     let proof_transcript = attach_rng(Transcript::new(b"VRF"), rng);
-    let (in_out, proof, _) = secret.vrf_sign_extra(input(election, vote_set), proof_transcript);
+    let (in_out, proof, _) = secret.vrf_sign_extra(input(election, vote_set, trustee), proof_transcript);
     Lot { vote_set: *vote_set, output: in_out.to_preout().to_bytes(), proof: proof.to_bytes() }
 }
 
@@ -59,14 +66,21 @@ pub fn lot<R: RngCore + CryptoRng>(secret: &Keypair, election: &ElectionId, vote
 ///
 /// # Errors
 /// [`LotRefusal`].
-pub fn verify(lot_key: &[u8; 32], lot: &Lot, election: &ElectionId, vote_set: &Hash) -> Result<LotOutput, LotRefusal> {
+pub fn verify(
+    lot_key: &[u8; 32],
+    lot: &Lot,
+    election: &ElectionId,
+    vote_set: &Hash,
+    trustee: TrusteeIndex,
+) -> Result<LotOutput, LotRefusal> {
     if lot.vote_set != *vote_set {
         return Err(LotRefusal::OtherVoteSet);
     }
     let key = PublicKey::from_bytes(lot_key).map_err(|_| LotRefusal::Key)?;
     let proof = VRFProof::from_bytes(&lot.proof).map_err(|_| LotRefusal::Proof)?;
-    let (in_out, _) =
-        key.vrf_verify(input(election, vote_set), &VRFPreOut(lot.output), &proof).map_err(|_| LotRefusal::Proof)?;
+    let (in_out, _) = key
+        .vrf_verify(input(election, vote_set, trustee), &VRFPreOut(lot.output), &proof)
+        .map_err(|_| LotRefusal::Proof)?;
     Ok(in_out.make_bytes(CONTEXT))
 }
 

@@ -11,13 +11,13 @@ use protocol::{
     encoding::{Bytes, Canonical as _},
     evidence::{Verdict, Wrong},
     ids::{
-        ContestIndex, Credential, IdentityKey, LaneIndex, OptionIndex, ShardIndex, StyleIndex, TimeMs, TrusteeIndex,
-        Weight,
+        Attempt, ContestIndex, Credential, IdentityKey, LaneIndex, OptionIndex, ShardIndex, StyleIndex, TimeMs,
+        TrusteeIndex, Weight,
     },
     keeper::{Decision, Duty, Keeper},
     manifest::{Chain, Contest, Manifest, Method, OfficialEntry, Quorums, Revote, ShardEntry, Style, TrusteeEntry},
     roll::{Roll, RollEntry},
-    signed::{Announce, Body, Draft, Envelope, Sender},
+    signed::{Announce, Body, Draft, Envelope, Refuse, Sender},
     signing::messages::{Anchored, Purpose},
 };
 use rand_chacha::ChaCha20Rng;
@@ -41,7 +41,7 @@ struct World {
     voters: Vec<SigningKey>,
     keepers: Vec<Option<Keeper>>,
     /// Sealed seeds on each trustee's disk.
-    disks: Vec<Vec<(protocol::ids::Attempt, [u8; 32])>>,
+    disks: Vec<Vec<(Attempt, [u8; 32])>>,
     /// Each trustee's journal.
     journals: Vec<Vec<Envelope>>,
     board: Board,
@@ -53,6 +53,9 @@ struct World {
     rng: ChaCha20Rng,
     /// Trustees whose envelopes are mangled before they leave, by this function.
     bent: Option<(usize, fn(Body) -> Body)>,
+    /// The attempt at the nonce account whose transaction lands although the chain says that it never will.
+    belie: bool,
+    belied: Option<Attempt>,
 }
 
 fn key(rng: &mut ChaCha20Rng) -> SigningKey {
@@ -140,6 +143,8 @@ impl World {
             log: Vec::new(),
             now: TimeMs(1),
             bent: None,
+            belied: None,
+            belie: false,
             manifest,
             roll,
             trustees,
@@ -260,7 +265,7 @@ impl World {
                 ChairDuty::Post(body) => self.post(Sender::Shard(ShardIndex(1)), body),
                 ChairDuty::Fetch(Need::Blockhash) => self.ledger.blockhash = Some([3; 32]),
                 ChairDuty::Fetch(Need::Nonce) => {
-                    if self.board.anchored(Purpose::CreateNonce).is_some() {
+                    if self.board.anchored(Purpose::CreateNonce).is_some() || self.belied.is_some() {
                         let mut nonce = [0; 32];
                         self.rng.fill_bytes(&mut nonce);
                         self.ledger.nonce = Some(nonce);
@@ -272,6 +277,12 @@ impl World {
                     let group = self.board.key_certificate().unwrap().signing_key;
                     let group = ed25519_dalek::VerifyingKey::from_bytes(&group).unwrap();
                     group.verify_strict(&message, &ed25519_dalek::Signature::from_bytes(&signature)).unwrap();
+                    if purpose == Purpose::CreateNonce && self.belie && self.belied.is_none() {
+                        self.belied = Some(attempt);
+                        self.chair.submission_failed(purpose, attempt);
+                        self.ledger = LedgerView::default();
+                        continue;
+                    }
                     self.ledger.nonce = None;
                     let anchored = Anchored { purpose, attempt, signature, slot: 7, message: Bytes(message) };
                     self.post(Sender::Shard(ShardIndex(1)), anchored.into());
@@ -474,6 +485,27 @@ fn a_refusal_stops_the_election_before_any_key_is_made() {
     world.settle();
     assert_eq!(world.board.stage(), Stage::Stopped);
     assert!(world.board.of_kind(11).next().is_none());
+}
+
+#[test]
+fn a_refusal_after_acceptance_is_evidence_and_stops_nothing() {
+    let mut world = World::new(4, Quorums::default_for(4), 15);
+    world.settle();
+    let liar = Sender::Trustee(TrusteeIndex(2));
+    world.post(liar, Refuse { reason: "on second thoughts".into() }.into());
+    assert_eq!(world.board.stage(), Stage::Ready);
+    let [evidence] = world.board.evidence() else { panic!("{:?}", world.board.evidence()) };
+    assert_eq!((evidence.accused, evidence.wrong), (liar, Wrong::AcceptedAndRefused));
+}
+
+#[test]
+fn a_nonce_account_whose_creation_was_given_up_is_found_again() {
+    let mut world = World::new(4, Quorums::default_for(4), 16);
+    world.belie = true;
+    world.settle();
+    assert_eq!(world.board.stage(), Stage::Ready);
+    let first = world.board.anchored(Purpose::CreateNonce).unwrap().attempt;
+    assert_eq!(Some(first), world.belied);
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub mod key;
 pub mod limits;
 pub mod pin;
 pub mod pki;
+pub mod secrecy;
 pub mod selftest;
 pub mod serve;
 pub mod shutdown;

@@ -15,6 +15,7 @@ use protocol::log::Cosignature;
 use protocol::manifest::Manifest;
 use protocol::signed::Sender;
 use tokio::sync::{Mutex, Semaphore};
+use zeroize::Zeroizing;
 
 use crate::keystore::KeystoreHandle;
 use crate::refused::Refused;
@@ -60,6 +61,8 @@ struct State {
     cursors: BTreeMap<Hash, Cursor>,
     /// Duties that the keeper has named and that could not be performed yet, because the keystore is away. (K01)
     pending: VecDeque<Duty>,
+    /// Randomness of the keystore for the next duties, until some have used it.
+    spice: Option<Zeroizing<[u8; 32]>>,
     keystore_trouble: Option<String>,
     halted: Option<String>,
     /// A leaf in a lane's log that this trustee refuses.
@@ -90,6 +93,7 @@ impl Election {
             journal_len: 0,
             cursors: BTreeMap::new(),
             pending: VecDeque::new(),
+            spice: None,
             keystore_trouble: None,
             halted: None,
             refused_leaves: BTreeMap::new(),

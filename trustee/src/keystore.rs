@@ -85,6 +85,13 @@ pub trait Keystore: Send {
     /// [`Keystore::seal`].
     fn unseal(&mut self, context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeystoreError>;
 
+    /// Randomness of the keystore's own, to be mixed with the system's: a cloned machine repeats the one, not the other.
+    /// All zeros where it has none. (K13)
+    ///
+    /// # Errors
+    /// [`KeystoreError::Unavailable`].
+    fn random(&mut self) -> Result<Zeroizing<[u8; 32]>, KeystoreError>;
+
     /// A real signature by both keys and a real seal, each checked. A token that is gone may still answer
     /// every cheaper question.
     ///

@@ -15,10 +15,7 @@ use protocol::{
     ballot::{BallotForm, CheckedBallot},
     ballot_box::{self, BallotBox, ClosedBox},
     board::{Board, ChainIntent, Stage, Transactions},
-    ceremony::{
-        CeremonyStep,
-        messages::{Abandon, NextAttempt},
-    },
+    ceremony::messages::{Abandon, NextAttempt},
     chair::{Chair, ChairDuty, LedgerView, Need},
     encoding::Bytes,
     evidence::Verdict,
@@ -227,6 +224,15 @@ impl World {
                     keeper.absorb(checked);
                 }
             }
+            // A liar that believes its own lies sees nothing wrong with an attempt that it spoilt: it leaves it silently.
+            let attempt = keeper.board().current_attempt();
+            if self.bent.is_some_and(|(bent, _)| bent == at) && self.board.current_attempt() > attempt {
+                let leave = Abandon { attempt, reason: String::new() };
+                let envelope = self.sign(Sender::Trustee(TrusteeIndex(at as u16 + 1)), leave.into());
+                if let Verdict::Valid(checked) = keeper.check(&envelope) {
+                    keeper.absorb(checked);
+                }
+            }
             loop {
                 let duties = keeper.duties(self.now, &mut self.rng, &Solana);
                 if duties.is_empty() {
@@ -291,12 +297,6 @@ impl World {
                 break;
             }
             let attempt = self.board.current_attempt();
-            if self.board.ceremony(attempt).step() == CeremonyStep::GivenUp && !self.board.given_up(attempt) {
-                // Somebody has to say so, and whoever has confirmed must not: the liar can.
-                let abandon = Abandon { attempt, reason: "found out".into() };
-                let liar = self.bent.map_or(1, |(at, _)| at as u16 + 1);
-                self.post(Sender::Trustee(TrusteeIndex(liar)), abandon.into());
-            }
             if self.board.given_up(attempt) && self.board.ceremony(attempt).awaiting().is_empty() {
                 let attempt = Attempt(attempt.0 + 1);
                 self.post(Sender::Official(1), NextAttempt { attempt }.into());

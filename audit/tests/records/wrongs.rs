@@ -7,7 +7,7 @@ use crate::{
 use audit::Verdict;
 use protocol::{
     agreement::{self, messages::Proposal},
-    board::Board,
+    board::{Board, Stage},
     ceremony::{
         dispute_digest,
         messages::{Abandon, Complaint, ShareFlaw},
@@ -16,7 +16,7 @@ use protocol::{
     evidence::{Evidence, Wrong},
     ids::{Attempt, Round, TrusteeIndex},
     manifest::{Quorums, Revote},
-    signed::{Body, Sender},
+    signed::{Body, Refuse, Sender},
 };
 
 const LIAR: TrusteeIndex = TrusteeIndex(3);
@@ -59,9 +59,13 @@ fn assert_proven(world: &World) {
             files.sum_up();
             let report = files.verify();
             let by = report.failure.as_ref().map(|(check, _)| *check);
-            // Keys that somebody gave up after confirming them stand only if that one is named.
-            let early = evidence.wrong == Wrong::ConfirmedAndAbandoned && what == "of another";
-            let good = matches!(by, Some(15)) || early && matches!(by, Some(5));
+            // What somebody took back stands only if that one is named.
+            let early = match evidence.wrong {
+                Wrong::ConfirmedAndAbandoned => 5,
+                Wrong::AcceptedAndRefused => 4,
+                _ => 15,
+            };
+            let good = by == Some(15) || what == "of another" && by == Some(early);
             assert!(report.verdict == Verdict::Invalid && good, "{:?} {what}: {by:?}", evidence.wrong);
         };
         refused(Evidence { accused: Sender::Trustee(TrusteeIndex(1)), ..evidence.clone() }, "of another");
@@ -225,6 +229,19 @@ fn keys_given_up_after_they_were_confirmed_stand_if_the_liar_is_named() {
     files.0.insert("evidence.bin".into(), listed(EVIDENCE, []));
     files.sum_up();
     assert_eq!(files.verify().failure.map(|(check, _)| check), Some(5));
+}
+
+#[test]
+fn a_refusal_after_acceptance_stops_nothing_if_the_liar_is_named() {
+    let mut world = honest();
+    world.post(Sender::Trustee(LIAR), Refuse { reason: "no".into() }.into());
+    assert_eq!(world.board.stage(), Stage::Complete);
+    assert_eq!(world.board.evidence()[0].wrong, Wrong::AcceptedAndRefused);
+    assert_proven(&world);
+    let mut files = Files::of(&world);
+    files.0.insert("evidence.bin".into(), listed(EVIDENCE, []));
+    files.sum_up();
+    assert_eq!(files.verify().failure.map(|(check, _)| check), Some(4));
 }
 
 #[test]

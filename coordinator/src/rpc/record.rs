@@ -3,9 +3,9 @@
 use proto::v1::public_record_client::PublicRecordClient;
 use proto::v1::public_record_server::PublicRecord;
 use proto::v1::{
-    BoardPage, ElectionRequest, ElectionSummary, GetBoardRequest, GetCheckpointReply, GetCheckpointRequest,
-    GetLogRequest, GetManifestReply, GetRejectionsRequest, GetRollRequest, ListElectionsReply, ListElectionsRequest,
-    LogPage, RejectionsPage, RollChunk, Status as ElectionStatus,
+    BoardPage, ElectionRequest, ElectionSummary, EvidenceList, GetBoardRequest, GetCheckpointReply,
+    GetCheckpointRequest, GetLogRequest, GetManifestReply, GetRejectionsRequest, GetRollRequest, ListElectionsReply,
+    ListElectionsRequest, LogPage, RejectionsPage, RollChunk, Status as ElectionStatus,
 };
 use runtime::{Caller, caller, with_client_message_limits};
 use tonic::{Request, Response, Status};
@@ -139,6 +139,13 @@ impl PublicRecord for Desk {
         let stored = self.deps.store.rejections(handle.election.key, first, REJECTIONS_MAX).await;
         let (rejections, total) = stored.map_err(store_status)?;
         Ok(Response::new(RejectionsPage { first, rejections, total }))
+    }
+
+    async fn get_evidence(&self, request: Request<ElectionRequest>) -> Result<Response<EvidenceList>, Status> {
+        let handle = here_or_there!(self, request, get_evidence);
+        let stored = self.deps.store.evidence(handle.election.key).await.map_err(store_status)?;
+        let total = stored.len() as u64;
+        Ok(Response::new(EvidenceList { evidence: fitting(stored), total }))
     }
 }
 

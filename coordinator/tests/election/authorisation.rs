@@ -61,7 +61,7 @@ async fn every_role_may_call_what_the_table_says_and_nothing_else() {
         assert_eq!(code != Code::PermissionDenied, allowed("public", method), "public {method}: {code:?}");
         tried += 1;
     }
-    assert_eq!(tried, 4 * 20);
+    assert_eq!(tried, 4 * 21);
     // A stranger does not even get to ask.
     let stranger: Identity = identity();
     let channel = connect(&address, world.shard_tls.pin(), &stranger, &limits).await.unwrap();

@@ -16,9 +16,11 @@ mod world;
 
 use proto::v1::cast_outcome::Outcome;
 use protocol::encoding::Canonical as _;
+use protocol::evidence::Evidence;
 use protocol::ids::LaneIndex;
 use protocol::log::{NoteKey, ProofFile, Receipt, Rejection, SignedCheckpoint, origin};
 use protocol::manifest::Revote;
+use protocol::signed::Sender;
 use world::{Stage, World, WorldSettings};
 
 fn recorded(outcome: &proto::v1::CastOutcome) -> Receipt {
@@ -93,6 +95,33 @@ async fn an_election_goes_from_announcement_to_anchored_result_and_survives_a_re
         leaves += note.checkpoint().size.0;
     }
     assert_eq!(leaves, 41);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_statements_for_one_slot_are_kept_as_evidence_for_anybody() {
+    let mut world = World::new(WorldSettings { lanes: 1, revote: Revote::First, voters: 1 }).await;
+    world.create().await;
+    world.request_open_with([1; 32]).await.unwrap();
+    assert!(world.evidence().await.is_empty());
+    let refused = world.request_open_with([2; 32]).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+    world.restart().await;
+    let evidence = world.evidence().await;
+    assert_eq!(evidence.len(), 1);
+    let evidence = Evidence::from_bytes(&evidence[0]).unwrap();
+    assert!(evidence.proves_equivocation(world.manifest()));
+    assert_eq!(evidence.accused, Sender::Official(1));
+    // Nothing less is a proof.
+    let mut other = evidence.clone();
+    other.accused = Sender::Official(2);
+    assert!(!other.proves_equivocation(world.manifest()));
+    other = evidence.clone();
+    other.envelopes[1] = other.envelopes[0].clone();
+    assert!(!other.proves_equivocation(world.manifest()));
+    other = evidence.clone();
+    other.envelopes[1].signature[0] ^= 1;
+    assert!(!other.proves_equivocation(world.manifest()));
     world.stop().await;
 }
 

@@ -408,6 +408,17 @@ impl World {
         self.submit(body).await;
     }
 
+    /// Asks to open with a key that does not exist.
+    pub async fn request_open_with(&self, key_certificate: Hash) -> Result<(), tonic::Status> {
+        let request = SubmitRequest { envelope: self.signed(OpenRequest { key_certificate }.into()) };
+        self.official().await.submit(request).await.map(drop)
+    }
+
+    pub async fn evidence(&self) -> Vec<Vec<u8>> {
+        let request = ElectionRequest { election_id: self.manifest.id().0.to_vec() };
+        self.record().await.get_evidence(request).await.unwrap().into_inner().evidence
+    }
+
     pub async fn request_close(&self) {
         let body = CloseRequest { key_certificate: self.key_certificate().await }.into();
         self.submit(body).await;

@@ -72,7 +72,7 @@ impl Board {
     /// Where the election stands.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        if self.manifest.trustee_indices().any(|index| self.has(3, 0, 0, Sender::Trustee(index))) {
+        if self.refused() {
             return Stage::Stopped;
         }
         if !self.announced() || !self.accepted() {

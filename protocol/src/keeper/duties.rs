@@ -159,7 +159,7 @@ impl Keeper {
         }
         let shares = self.shares.as_ref()?;
         let mut rng = rng;
-        Some(lots::lot(&shares.lot, &self.board.election(), &vote_set, &mut rng).into())
+        Some(lots::lot(&shares.lot, &self.board.election(), &vote_set, self.me, &mut rng).into())
     }
 
     /// P-TAL-1: of the certified aggregate that this trustee recomputed itself, once, and in its turn.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 const ELECTION: ElectionId = ElectionId([1; 32]);
 const VOTE_SET: Hash = [2; 32];
+const ME: TrusteeIndex = TrusteeIndex(1);
 
 fn keypair(seed: u8) -> Keypair {
     MiniSecretKey::from_bytes(&[seed; 32]).unwrap().expand_to_keypair(ExpansionMode::Uniform)
@@ -21,47 +22,53 @@ fn rng(seed: u64) -> ChaCha8Rng {
 #[test]
 fn a_lot_verifies_and_its_number_does_not_depend_on_the_randomness() {
     let keys = keypair(1);
-    let (one, other) = (lot(&keys, &ELECTION, &VOTE_SET, &mut rng(1)), lot(&keys, &ELECTION, &VOTE_SET, &mut rng(2)));
+    let (one, other) =
+        (lot(&keys, &ELECTION, &VOTE_SET, ME, &mut rng(1)), lot(&keys, &ELECTION, &VOTE_SET, ME, &mut rng(2)));
     assert_ne!(one.proof, other.proof);
     assert_eq!(one.output, other.output);
-    assert_eq!(one, lot(&keys, &ELECTION, &VOTE_SET, &mut rng(1)), "all entropy comes from the caller");
+    assert_eq!(one, lot(&keys, &ELECTION, &VOTE_SET, ME, &mut rng(1)), "all entropy comes from the caller");
     let key = keys.public.to_bytes();
-    let number = verify(&key, &one, &ELECTION, &VOTE_SET).unwrap();
-    assert_eq!(verify(&key, &other, &ELECTION, &VOTE_SET), Ok(number));
+    let number = verify(&key, &one, &ELECTION, &VOTE_SET, ME).unwrap();
+    assert_eq!(verify(&key, &other, &ELECTION, &VOTE_SET, ME), Ok(number));
 }
 
 #[test]
 fn a_lot_of_another_key_election_or_vote_set_is_refused() {
     let keys = keypair(1);
-    let lot = lot(&keys, &ELECTION, &VOTE_SET, &mut rng(1));
+    let lot = lot(&keys, &ELECTION, &VOTE_SET, ME, &mut rng(1));
     let key = keys.public.to_bytes();
     let other_key = keypair(2).public.to_bytes();
-    assert_eq!(verify(&other_key, &lot, &ELECTION, &VOTE_SET), Err(LotRefusal::Proof));
-    assert_eq!(verify(&key, &lot, &ElectionId([9; 32]), &VOTE_SET), Err(LotRefusal::Proof));
-    assert_eq!(verify(&key, &lot, &ELECTION, &[9; 32]), Err(LotRefusal::OtherVoteSet));
+    assert_eq!(verify(&other_key, &lot, &ELECTION, &VOTE_SET, ME), Err(LotRefusal::Proof));
+    assert_eq!(verify(&key, &lot, &ElectionId([9; 32]), &VOTE_SET, ME), Err(LotRefusal::Proof));
+    assert_eq!(verify(&key, &lot, &ELECTION, &[9; 32], ME), Err(LotRefusal::OtherVoteSet));
     let relabelled = Lot { vote_set: [9; 32], ..lot.clone() };
-    assert_eq!(verify(&key, &relabelled, &ELECTION, &[9; 32]), Err(LotRefusal::Proof));
-    assert_eq!(verify(&[0xff; 32], &lot, &ELECTION, &VOTE_SET), Err(LotRefusal::Key));
+    assert_eq!(verify(&key, &relabelled, &ELECTION, &[9; 32], ME), Err(LotRefusal::Proof));
+    assert_eq!(
+        verify(&key, &lot, &ELECTION, &VOTE_SET, TrusteeIndex(2)),
+        Err(LotRefusal::Proof),
+        "replayed by another"
+    );
+    assert_eq!(verify(&[0xff; 32], &lot, &ELECTION, &VOTE_SET, ME), Err(LotRefusal::Key));
 }
 
 #[test]
 fn every_altered_bit_of_a_lot_is_refused() {
     let keys = keypair(1);
-    let lot = lot(&keys, &ELECTION, &VOTE_SET, &mut rng(1));
+    let lot = lot(&keys, &ELECTION, &VOTE_SET, ME, &mut rng(1));
     let key = keys.public.to_bytes();
     for bit in 0..512 {
         let mut bad = lot.clone();
         bad.proof[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(verify(&key, &bad, &ELECTION, &VOTE_SET), Err(LotRefusal::Proof), "proof, bit {bit}");
+        assert_eq!(verify(&key, &bad, &ELECTION, &VOTE_SET, ME), Err(LotRefusal::Proof), "proof, bit {bit}");
     }
     for bit in 0..256 {
         let mut bad = lot.clone();
         bad.output[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(verify(&key, &bad, &ELECTION, &VOTE_SET), Err(LotRefusal::Proof), "output, bit {bit}");
+        assert_eq!(verify(&key, &bad, &ELECTION, &VOTE_SET, ME), Err(LotRefusal::Proof), "output, bit {bit}");
     }
     let mut identity = lot;
     identity.output = [0; 32];
-    assert_eq!(verify(&key, &identity, &ELECTION, &VOTE_SET), Err(LotRefusal::Proof));
+    assert_eq!(verify(&key, &identity, &ELECTION, &VOTE_SET, ME), Err(LotRefusal::Proof));
 }
 
 #[test]
@@ -155,8 +162,9 @@ fn our_lots_are_as_recorded() {
         let keys = keys.expand_to_keypair(ExpansionMode::Uniform);
         let election = ElectionId(bytes(&vector["election"]).try_into().unwrap());
         let vote_set: Hash = bytes(&vector["vote_set"]).try_into().unwrap();
-        let lot = lot(&keys, &election, &vote_set, &mut rng(7));
-        let number = verify(&keys.public.to_bytes(), &lot, &election, &vote_set).unwrap();
+        let trustee = TrusteeIndex(vector["trustee"].as_u64().unwrap().try_into().unwrap());
+        let lot = lot(&keys, &election, &vote_set, trustee, &mut rng(7));
+        let number = verify(&keys.public.to_bytes(), &lot, &election, &vote_set, trustee).unwrap();
         let recorded = |name: &str| String::from(vector[name].as_str().unwrap());
         assert_eq!(hex::encode(keys.public.to_bytes()), recorded("lot_key"));
         assert_eq!(hex::encode(lot.output), recorded("output"));

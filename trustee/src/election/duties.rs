@@ -5,7 +5,7 @@ use protocol::evidence::Verdict;
 use protocol::ids::TimeMs;
 use protocol::keeper::Duty;
 use protocol::signed::{Draft, Envelope, Sender};
-use runtime::entropy::OsEntropy;
+use runtime::entropy::Stirred;
 
 use super::{Election, State, Whole, heavy};
 use crate::chain::Solana;
@@ -23,21 +23,33 @@ impl Election {
                 return;
             }
             if state.pending.is_empty() {
+                let spice = match state.spice.take() {
+                    Some(spice) => spice,
+                    None => match self.ground.keystore.random().await {
+                        Ok(spice) => spice,
+                        Err(trouble) => return self.wait_for_keystore(state, &trouble),
+                    },
+                };
                 let now = TimeMs(runtime::clock::now_ms());
-                let keeper = &mut state.keeper;
-                state.pending = heavy(|| keeper.duties(now, &mut OsEntropy, &Solana)).into();
+                let (keeper, mut rng) = (&mut state.keeper, Stirred::new(&spice));
+                state.pending = heavy(|| keeper.duties(now, &mut rng, &Solana)).into();
                 if state.pending.is_empty() {
+                    // What nobody used is good for the next time.
+                    state.spice = (!rng.used()).then_some(spice);
                     return;
                 }
             }
             if let Err(trouble) = self.perform_pending(state).await {
-                tracing::warn!(election = %self.id, %trouble, "the keystore is away: duties wait");
-                state.keystore_trouble = Some(trouble.to_string());
-                return;
+                return self.wait_for_keystore(state, &trouble);
             }
             state.keystore_trouble = None;
         }
         tracing::warn!(election = %self.id, passes = PASSES_MAX, "duties go on at the next call");
+    }
+
+    fn wait_for_keystore(&self, state: &mut State, trouble: &KeystoreError) {
+        tracing::warn!(election = %self.id, %trouble, "the keystore is away: duties wait");
+        state.keystore_trouble = Some(trouble.to_string());
     }
 
     async fn perform_pending(&self, state: &mut State) -> Result<(), KeystoreError> {

@@ -256,6 +256,8 @@ pub enum Operation {
     SignIdentity,
     /// Sign with the TLS key.
     SignTls,
+    /// Draw randomness.
+    Random,
     /// Seal a value.
     Seal,
     /// Open a sealed value.
@@ -274,6 +276,7 @@ impl fmt::Display for Operation {
             Operation::GenerateKeys => "generate the keys",
             Operation::SignIdentity => "sign with the identity key",
             Operation::SignTls => "sign with the TLS key",
+            Operation::Random => "draw randomness",
             Operation::Seal => "seal a value",
             Operation::Unseal => "open a sealed value",
             Operation::Health => "prove its health",

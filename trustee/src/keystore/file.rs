@@ -252,6 +252,10 @@ impl Keystore for FileKeystore {
             .map_err(|_| KeystoreError::SealBroken)
     }
 
+    fn random(&mut self) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
+        Ok(Zeroizing::default())
+    }
+
     fn health(&mut self) -> Result<(), KeystoreError> {
         self.sign_identity(PROBE_MESSAGE)?;
         self.sign_tls(PROBE_MESSAGE)?;

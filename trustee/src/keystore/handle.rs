@@ -61,6 +61,7 @@ enum Request {
     SignTls(Vec<u8>),
     Seal { context: Vec<u8>, plaintext: Zeroizing<Vec<u8>> },
     Unseal { context: Vec<u8>, sealed: Vec<u8> },
+    Random,
     Health,
 }
 
@@ -68,6 +69,7 @@ enum Answer {
     Signature([u8; 64]),
     Sealed(Vec<u8>),
     Opened(Zeroizing<Vec<u8>>),
+    Drawn(Zeroizing<[u8; 32]>),
     Healthy,
 }
 
@@ -205,6 +207,14 @@ impl KeystoreHandle {
         self.ask(Request::unseal(context, sealed)).await?.opened()
     }
 
+    /// Randomness of the keystore's own.
+    ///
+    /// # Errors
+    /// Those of [`Keystore::random`], and as [`KeystoreHandle::sign_identity`].
+    pub async fn random(&self) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
+        self.ask(Request::Random).await?.drawn()
+    }
+
     /// Proves that the keystore works.
     ///
     /// # Errors
@@ -311,6 +321,7 @@ impl Desk {
                 self.keystore.seal(&context, &plaintext, self.rng.as_mut()).map(Answer::Sealed)
             }
             Request::Unseal { context, sealed } => self.keystore.unseal(&context, &sealed).map(Answer::Opened),
+            Request::Random => self.keystore.random().map(Answer::Drawn),
             Request::Health => self.keystore.health().map(|()| Answer::Healthy),
         }
     }
@@ -331,6 +342,7 @@ impl Request {
             Request::SignTls(_) => Operation::SignTls,
             Request::Seal { .. } => Operation::Seal,
             Request::Unseal { .. } => Operation::Unseal,
+            Request::Random => Operation::Random,
             Request::Health => Operation::Health,
         }
     }
@@ -345,6 +357,10 @@ impl Answer {
 
     fn sealed(self) -> Result<Vec<u8>, KeystoreError> {
         if let Answer::Sealed(sealed) = self { Ok(sealed) } else { Err(KeystoreError::Stopped) }
+    }
+
+    fn drawn(self) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
+        if let Answer::Drawn(drawn) = self { Ok(drawn) } else { Err(KeystoreError::Stopped) }
     }
 
     fn opened(self) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {

@@ -291,6 +291,14 @@ impl Keystore for TokenKeystore {
         self.perform(Operation::Unseal, |connection| connection.unseal(context, ciphertext, iv))
     }
 
+    fn random(&mut self) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
+        self.perform(Operation::Random, |connection| {
+            let mut drawn = Zeroizing::new([0; 32]);
+            connection.draw(Operation::Random, drawn.as_mut_slice())?;
+            Ok(drawn)
+        })
+    }
+
     fn health(&mut self) -> Result<(), KeystoreError> {
         self.perform(Operation::Health, Connection::prove)
     }
@@ -312,15 +320,17 @@ impl Connection {
     /// Mixes the token's randomness into ours, so that neither a cloned machine nor a poor token repeats an IV. (K13)
     fn stir(&self, iv: &mut [u8; IV_BYTES]) -> Result<(), KeystoreError> {
         let mut stirring = [0_u8; IV_BYTES];
-        let drawn = self.live.with(|session| Ok(session.generate_random_slice(&mut stirring)))?;
+        self.draw(Operation::Seal, &mut stirring)?;
+        iv.iter_mut().zip(stirring).for_each(|(ours, theirs)| *ours ^= theirs);
+        Ok(())
+    }
+
+    /// Randomness of the token; what was there stays if it has none to give, for ours is good alone.
+    fn draw(&self, operation: Operation, out: &mut [u8]) -> Result<(), KeystoreError> {
+        let drawn = self.live.with(|session| Ok(session.generate_random_slice(out)))?;
         match drawn {
-            Ok(()) => {
-                iv.iter_mut().zip(stirring).for_each(|(ours, theirs)| *ours ^= theirs);
-                Ok(())
-            }
-            // It has none to give; ours is good alone.
-            Err(LibraryError::Pkcs11(RvError::RandomNoRng | RvError::FunctionNotSupported, _)) => Ok(()),
-            Err(source) => Err(KeystoreError::Token { operation: Operation::Seal, source }),
+            Ok(()) | Err(LibraryError::Pkcs11(RvError::RandomNoRng | RvError::FunctionNotSupported, _)) => Ok(()),
+            Err(source) => Err(KeystoreError::Token { operation, source }),
         }
     }
 

@@ -149,6 +149,9 @@ impl Keystore for Removable {
     fn unseal(&mut self, context: &[u8], sealed: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, KeystoreError> {
         self.inner.unseal(context, sealed)
     }
+    fn random(&mut self) -> Result<zeroize::Zeroizing<[u8; 32]>, KeystoreError> {
+        self.inner.random()
+    }
     fn health(&mut self) -> Result<(), KeystoreError> {
         self.inner.health()
     }

@@ -52,6 +52,9 @@ impl Keystore for Hanging {
     fn unseal(&mut self, c: &[u8], s: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
         self.inner.unseal(c, s)
     }
+    fn random(&mut self) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
+        self.inner.random()
+    }
     fn health(&mut self) -> Result<(), KeystoreError> {
         self.inner.health()
     }

@@ -40,6 +40,13 @@ token_test!(what_a_token_signs_verifies_and_survives_reopening, |place| {
     assert_eq!(by_serial.unwrap().identity_public(), identity);
 });
 
+token_test!(a_token_adds_randomness_of_its_own, |place| {
+    let mut keystore = create(&place.config("main")).unwrap();
+    let [one, two] = [0; 2].map(|_| keystore.random().unwrap());
+    assert_ne!(*one, [0; 32]);
+    assert_ne!(one, two);
+});
+
 token_test!(a_seal_opens_only_unaltered_and_in_its_context, |place| {
     let mut keystore = create(&place.config("main")).unwrap();
     let mut rng = rng();
