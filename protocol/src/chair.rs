@@ -19,8 +19,11 @@ use alloc::{
     vec::Vec,
 };
 
-/// How long an attempt at a joint signature may wait for its signers, in milliseconds.
-pub const SIGN_WAIT_MS: u64 = 4000;
+/// How long the first attempt at a joint signature may wait for its signers, in milliseconds; each later one waits that much
+/// longer, for the trustees may be slow and not away.
+pub const SIGN_WAIT_MS: u64 = 1500;
+/// What that grows to.
+pub const SIGN_WAIT_MAX_MS: u64 = 20_000;
 /// How long an attempt that needs every trustee waits: they may be restarting.
 pub const REHEARSAL_WAIT_MS: u64 = 20_000;
 
@@ -173,7 +176,10 @@ impl Chair {
                 next(self)
             }
             Progress::AwaitingCommitments { missing } | Progress::AwaitingShares { missing, .. } => {
-                let patience = if purpose == Purpose::Rehearsal { REHEARSAL_WAIT_MS } else { SIGN_WAIT_MS };
+                let patience = match purpose {
+                    Purpose::Rehearsal => REHEARSAL_WAIT_MS,
+                    _ => SIGN_WAIT_MS.saturating_mul(attempt.0.into()).min(SIGN_WAIT_MAX_MS),
+                };
                 if now.0.saturating_sub(since.0) < patience {
                     return None;
                 }
