@@ -530,3 +530,19 @@ fn no_tally_message_is_owed_before_the_election_is_closed() {
     assert!(world.board.of_kind(40).next().is_none());
     assert!(world.board.of_kind(30).next().is_none());
 }
+
+/// Figures, not a claim: run with `--release --ignored --nocapture`.
+#[test]
+#[ignore = "measures, does not check"]
+fn measure() {
+    let elections: u32 = 20;
+    let start = std::time::Instant::now();
+    for seed in 100..100 + u64::from(elections) {
+        let mut world = World::new(4, Quorums::default_for(4), seed);
+        world.open();
+        world.vote();
+        world.close();
+        world.finish();
+    }
+    println!("{:.1} elections of 13 ballots per second", f64::from(elections) / start.elapsed().as_secs_f64());
+}
