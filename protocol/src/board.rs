@@ -103,6 +103,9 @@ impl Board {
             if earlier.body == envelope.body {
                 return Verdict::Moot(Moot::Repeat);
             }
+            if bug!(EquivocationOverwrites) {
+                return Verdict::Valid(CheckedEnvelope(envelope.clone()));
+            }
             return Verdict::Fault(Evidence {
                 accused: envelope.sender,
                 wrong: Wrong::Equivocation,
@@ -128,7 +131,7 @@ impl Board {
     pub fn absorb(&mut self, envelope: CheckedEnvelope) {
         let CheckedEnvelope(envelope) = envelope;
         let slot = envelope.slot();
-        if self.slots.contains_key(&slot) {
+        if self.slots.contains_key(&slot) && !bug!(EquivocationOverwrites) {
             return;
         }
         if (30..=32).contains(&slot.tag) {
@@ -270,6 +273,7 @@ impl Board {
 
     fn conclude_result(&mut self, vote_set: Hash) {
         let threshold = self.manifest.quorums.t;
+        let threshold = if bug!(OneShareLess) { threshold.saturating_sub(1) } else { threshold };
         if self.result.is_some() || self.partials.len() < usize::from(threshold) {
             return;
         }
@@ -287,7 +291,10 @@ impl Board {
         if self.sums.is_some() {
             return true;
         }
-        let certified = self.certificate.as_ref().is_some_and(|certificate| certificate.value == closed.vote_set);
+        let certified = self
+            .certificate
+            .as_ref()
+            .is_some_and(|certificate| certificate.value == closed.vote_set || bug!(AggregateNotCertified));
         if certified && let Some(vote_set) = self.vote_set() {
             self.sums = Some(lots::with_beacon(closed.sums(), &self.election, &vote_set));
             self.conclude_tally();
@@ -433,7 +440,7 @@ impl Board {
     /// Whether both keys were tried by every trustee. (P-DKG-8)
     #[must_use]
     pub fn rehearsed(&self) -> bool {
-        self.all_rehearsed() && self.rehearsal_signature.is_some()
+        self.all_rehearsed() && self.rehearsal_signature.is_some() || (bug!(RehearsalSkipped) && self.key.is_some())
     }
     /// Whether the election may be opened: keys tried, and their certificate anchored. (P-VOT-2)
     #[must_use]
@@ -458,7 +465,8 @@ impl Board {
     /// Whether a quorum of trustees has closed the election.
     #[must_use]
     pub fn closed(&self) -> bool {
-        self.opened() && self.names_our_key(23) >= usize::from(self.manifest.quorums.q)
+        let wanted = if bug!(OneTrusteeCloses) { 1 } else { self.manifest.quorums.q };
+        self.opened() && self.names_our_key(23) >= usize::from(wanted)
     }
 
     /// How many envelopes of a kind name the certified key.

@@ -166,7 +166,9 @@ impl Chair {
                 signature,
             }),
             Progress::Failed { culprits, aborted, strayed } => {
-                self.culprits.extend(culprits.iter().map(|(index, _)| *index));
+                if !bug!(BadSignerAskedAgain) {
+                    self.culprits.extend(culprits.iter().map(|(index, _)| *index));
+                }
                 let left_out = self.left_out.entry(purpose).or_default();
                 left_out.extend(strayed);
                 // Whoever aborted because of a restart is back: it may be asked again at once.

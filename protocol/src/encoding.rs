@@ -310,7 +310,11 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Trailing`].
     pub fn finish(self) -> Result<(), DecodeError> {
-        if self.left.is_empty() { Ok(()) } else { Err(DecodeError::Trailing { left: self.left.len() }) }
+        if self.left.is_empty() || bug!(TrailingBytesAccepted) {
+            Ok(())
+        } else {
+            Err(DecodeError::Trailing { left: self.left.len() })
+        }
     }
     /// `count` bytes as they are.
     ///
@@ -377,7 +381,7 @@ impl<'a> Reader<'a> {
     /// [`DecodeError::TooLong`].
     pub fn len(&mut self, what: &'static str, max: usize) -> Result<usize, DecodeError> {
         let got = self.u32()? as usize;
-        if got > max { Err(DecodeError::TooLong { what, got, max }) } else { Ok(got) }
+        if got > max && !bug!(LengthUnbounded) { Err(DecodeError::TooLong { what, got, max }) } else { Ok(got) }
     }
     /// A byte string of at most `max` bytes.
     ///

@@ -46,7 +46,7 @@ impl Point {
     /// [`DecodeError::NotCanonical`] naming `what`.
     pub fn decode(what: &'static str, bytes: &[u8; 32]) -> Result<Self, DecodeError> {
         match CompressedRistretto(*bytes).decompress() {
-            Some(raw) if !raw.is_identity() => Ok(Self { raw, bytes: *bytes }),
+            Some(raw) if !raw.is_identity() || bug!(IdentityPointAccepted) => Ok(Self { raw, bytes: *bytes }),
             _ => Err(DecodeError::NotCanonical { what }),
         }
     }
@@ -103,6 +103,9 @@ impl Canonical for Scalar {
 /// # Errors
 /// [`DecodeError::NotCanonical`] for a value not below the group order.
 pub fn decode_scalar(what: &'static str, bytes: &[u8; 32]) -> Result<Scalar, DecodeError> {
+    if bug!(NonCanonicalScalarAccepted) {
+        return Ok(Scalar::from_bytes_mod_order(*bytes));
+    }
     Option::from(Scalar::from_canonical_bytes(*bytes)).ok_or(DecodeError::NotCanonical { what })
 }
 

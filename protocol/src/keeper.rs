@@ -268,7 +268,10 @@ impl Keeper {
             }
         }
         if let Some(certificate) = self.board.certificate()
-            && let Some(closed) = self.snapshots.iter().find(|closed| closed.vote_set == certificate.value)
+            && let Some(closed) = self
+                .snapshots
+                .iter()
+                .rfind(|closed| closed.vote_set == certificate.value || bug!(AggregateNotCertified))
         {
             let closed = closed.clone();
             self.board.set_aggregate(&closed);
@@ -330,19 +333,24 @@ impl Keeper {
     pub fn cosign(&mut self, lane: LaneIndex, checkpoint: &Checkpoint) -> Result<(), CosignRefusal> {
         self.may_follow(lane, checkpoint.size)?;
         let expected = crate::log::origin(&self.board.election(), lane);
-        if checkpoint.origin != expected {
+        if checkpoint.origin != expected && !bug!(OtherLogCosigned) {
             return Err(CosignRefusal::Origin { expected, got: checkpoint.origin.clone() });
         }
         let Some(own) = self.boxes.get(usize::from(lane.0)) else { return Err(FollowRefusal::NoRoll.into()) };
+        if bug!(RewindCosigned) && checkpoint.size < own.size() {
+            return Ok(());
+        }
         if own.size() != checkpoint.size {
             return Err(CosignRefusal::OtherSize { own: own.size().0, got: checkpoint.size.0 });
         }
         let root = own.root();
-        if root != checkpoint.root {
+        if root != checkpoint.root && !bug!(ForkCosigned) {
             return Err(CosignRefusal::Fork { size: checkpoint.size.0, own: root, got: checkpoint.root });
         }
         let voted = self.board.prevoted_by(self.me).filter_map(|value| value.lanes.get(usize::from(lane.0)));
-        if let Some(voted) = voted.map(|end| end.size).find(|size| *size < checkpoint.size) {
+        if let Some(voted) = voted.map(|end| end.size).find(|size| *size < checkpoint.size)
+            && !bug!(CosignedBehindVote)
+        {
             return Err(CosignRefusal::Voted { voted: voted.0 });
         }
         self.restore_cosigned(lane, checkpoint.size);

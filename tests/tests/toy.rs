@@ -72,3 +72,26 @@ fn the_toy_group_says_of_itself_that_it_is_not_secure() {
     );
     assert!(read("tests/toy/dalek/Cargo.toml").contains("NOT CRYPTOGRAPHY"));
 }
+
+#[test]
+fn no_package_switches_the_known_bugs_on() {
+    let packages = packages();
+    let protocol = packages.iter().find(|package| package["name"] == "protocol").unwrap();
+    assert_eq!(protocol["features"]["bugs"], serde_json::json!([]), "the feature that is guarded here");
+    for package in &packages {
+        let name = package["name"].as_str().unwrap();
+        let default = package["features"]["default"].as_array().cloned().unwrap_or_default();
+        assert!(
+            !default.iter().any(|feature| feature.as_str().unwrap().contains("bugs")),
+            "{name} has bugs by default"
+        );
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let features = dependency["features"].as_array().unwrap();
+            assert!(!features.iter().any(|feature| feature == "bugs"), "{name} switches bugs of {dependency} on");
+        }
+        // The simulator may pass the switch on; nothing that ships may even offer it.
+        let offers = package["features"].as_object().unwrap().values().flat_map(|on| on.as_array().unwrap());
+        let offers = offers.filter(|feature| feature.as_str().unwrap().ends_with("/bugs")).count();
+        assert!(offers == 0 || ["simulator", "tests"].contains(&name), "{name} has a feature that switches bugs on");
+    }
+}

@@ -74,13 +74,24 @@ pub struct Voter {
     timers: BTreeMap<Stage, TimeMs>,
     /// Given to the caller and not yet seen in the votes.
     pending: Option<AgreementMessage>,
+    /// In this process.
+    #[cfg(feature = "bugs")]
+    precommitted: bool,
 }
 
 impl Voter {
     /// At round 0, or where the votes say once it sees them.
     #[must_use]
     pub fn new(me: TrusteeIndex, timeouts: Timeouts) -> Self {
-        Self { me, timeouts, round: Round(0), timers: BTreeMap::new(), pending: None }
+        Self {
+            me,
+            timeouts,
+            round: Round(0),
+            timers: BTreeMap::new(),
+            pending: None,
+            #[cfg(feature = "bugs")]
+            precommitted: false,
+        }
     }
 
     /// The round that this trustee is in.
@@ -113,6 +124,10 @@ impl Voter {
             self.catch_up(votes);
             if let Some(message) = self.owed(now, votes, judge, own) {
                 self.pending = Some(message.clone());
+                #[cfg(feature = "bugs")]
+                {
+                    self.precommitted |= matches!(message, AgreementMessage::Precommit(_));
+                }
                 return Some(message);
             }
             if !self.round_is_over(now, votes) {
@@ -155,6 +170,8 @@ impl Voter {
             return None;
         }
         let lock = votes.lock(me);
+        #[cfg(feature = "bugs")]
+        let lock = lock.filter(|_| !bug!(LockLostAtRestart) || self.precommitted);
         if votes.prevote(round, me).is_none() {
             if votes.proposer(round) == me
                 && votes.proposal(round).is_none()
@@ -241,6 +258,7 @@ fn answer(
         None => (lock.is_none(), Backing::Proposed),
         // > upon a proposal (v, vr) and 2f+1 prevotes for v in vr: prevote v if valid(v) and lockedRound <= vr or
         // > lockedValue = v (line 28). The votes hold no such proposal without the prevotes.
+        Some(_) if bug!(SignOnce) => (lock.is_none(), Backing::Prevoted),
         Some(valid) => (lock.is_none_or(|lock| lock.round <= valid), Backing::Prevoted),
     };
     if !free {

@@ -161,7 +161,7 @@ fn refuse_repeats(contests: &[(ContestIndex, usize)], votes: &[Ciphertext]) -> R
         owners.zip(votes).flat_map(|(contest, vote)| [(vote.a.bytes(), contest), (vote.b.bytes(), contest)]).collect();
     seen.sort_unstable();
     let repeat = seen.windows(2).filter_map(|pair| match pair {
-        [(one, _), (other, contest)] if one == other => Some(*contest),
+        [(one, _), (other, contest)] if one == other && !bug!(RepeatedComponentAccepted) => Some(*contest),
         _ => None,
     });
     match repeat.min() {

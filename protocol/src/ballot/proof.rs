@@ -60,8 +60,14 @@ impl Statement<'_> {
     /// Suite, election, key, contest and rule, style, credential, number of options.
     fn write(&self) -> Writer {
         let mut out = Writer::new();
-        out.text(BALLOT_SUITE).value(&self.form.election).value(&self.form.key);
-        out.value(&self.contest).value(self.rule).value(&self.style).value(&self.credential);
+        out.text(BALLOT_SUITE);
+        if !bug!(ChallengeWithoutElection) {
+            out.value(&self.form.election);
+        }
+        out.value(&self.form.key).value(&self.contest).value(self.rule).value(&self.style);
+        if !bug!(ChallengeWithoutCredential) {
+            out.value(&self.credential);
+        }
         out.len(self.rule.options.into());
         out
     }
@@ -78,6 +84,7 @@ impl Statement<'_> {
 
 /// `y, w = FS(statement, all A_j, B_j, V)`.
 fn first_challenges(transcript: &mut Writer, points: &[u8]) -> (Scalar, Scalar) {
+    let points = if bug!(WeakBallotChallenge) { points.last_chunk::<32>().map_or(points, |v| v) } else { points };
     hash_scalar_pair(label::BALLOT_CHALLENGE_1, transcript.raw(points).as_bytes())
 }
 

@@ -181,7 +181,7 @@ impl Board {
         let group = key.signing_key;
         let seed = nonce_seed(&self.election);
         let (intent, fixed) = match request.purpose {
-            Purpose::CreateNonce if request.lamports > LAMPORTS_MAX => {
+            Purpose::CreateNonce if request.lamports > LAMPORTS_MAX && !bug!(RentUnbounded) => {
                 return Err(SignableRefusal::Lamports { got: request.lamports });
             }
             Purpose::CreateNonce => {
@@ -205,7 +205,10 @@ impl Board {
         let election = self.election;
         let anchor = match purpose {
             Purpose::AnchorKey => Anchor::Key { election, certificate: self.key.as_ref()?.digest() },
-            Purpose::AnchorVoteSet => Anchor::VoteSet { election, vote_set: self.vote_set()? },
+            Purpose::AnchorVoteSet => {
+                let proposed = || if bug!(UncertifiedAnchored) { self.votes.any_value() } else { None };
+                Anchor::VoteSet { election, vote_set: self.vote_set().or_else(proposed)? }
+            }
             Purpose::AnchorResult => {
                 Anchor::Result { election, vote_set: self.vote_set()?, result: self.result()?.digest() }
             }

@@ -147,6 +147,7 @@ impl Participant {
         let sealing_key = SealingKey::derive(&seeds.derive("sealing-key", me));
         let lot_key = schnorrkel::Keypair::generate_with(seeds.rng("lot-key"));
         let (t, s) = (manifest.quorums.t, manifest.quorums.s);
+        let (t, s) = if bug!(ThresholdsSwapped) { (s, t) } else { (t, s) };
         let drawn = Polynomial::draw::<Signing>(me, s, &mut seeds.rng("signing"));
         let (signing, signing_package) = drawn.ok_or(DutyRefusal::Arithmetic)?;
         let drawn = Polynomial::draw::<Election>(me, t, &mut seeds.rng("election"));
@@ -296,7 +297,9 @@ impl Participant {
         let mut complaints = Vec::new();
         for (from, shares) in board.shares.iter().filter(|(from, _)| **from != self.me) {
             let Some(reveal) = board.reveals.get(from) else { continue };
-            if let Err(flaw) = self.received(judged, *from) {
+            if let Err(flaw) = self.received(judged, *from)
+                && !bug!(BadShareConfirmed)
+            {
                 let about = dispute_digest(board.election, (*from, reveal, shares), (self.me, terms));
                 let complaint = Complaint { attempt: self.attempt, against: *from, flaw, about };
                 complaints.push(CeremonyMessage::Complaint(complaint));

@@ -158,7 +158,7 @@ impl<P: Purpose> CheckedCommitments<P> {
         commitments: &[[u8; 32]],
         proof: &[u8; 64],
     ) -> Result<Self, Wrong> {
-        if commitments.len() != usize::from(threshold) {
+        if commitments.len() != usize::from(threshold) && !bug!(CommitmentLengthUnchecked) {
             return Err(Wrong::CommitmentLength);
         }
         let points: Option<Vec<_>> = commitments.iter().map(P::decode).collect();
@@ -170,7 +170,11 @@ impl<P: Purpose> CheckedCommitments<P> {
             return Err(Wrong::CommitmentLength);
         };
         let c = proof_challenge::<P>(from, first_bytes, &r_bytes).ok_or(Wrong::ProofOfKnowledge)?;
-        if P::combine(&-c, first, &mu) == r { Ok(Self { points }) } else { Err(Wrong::ProofOfKnowledge) }
+        if P::combine(&-c, first, &mu) == r || bug!(ProofOfKnowledgeUnchecked) {
+            Ok(Self { points })
+        } else {
+            Err(Wrong::ProofOfKnowledge)
+        }
     }
 
     /// > `g^f_l(i) = prod_k phi_lk^(i^k)`

@@ -35,6 +35,9 @@ impl Route<'_> {
     fn info(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.raw(b"conclave/v1/").raw(label::CEREMONY_SHARE.as_bytes()).u8(0);
+        if bug!(RouteUnbound) {
+            return out.finish();
+        }
         out.value(self.election).value(&self.attempt).raw(self.terms).value(&self.from).value(&self.to);
         out.finish()
     }

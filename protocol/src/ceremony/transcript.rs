@@ -149,7 +149,8 @@ pub fn judge_reveal(from: TrusteeIndex, reveal: &Reveal, manifest: &Manifest) ->
     let Reveal { attempt: _, signing_commitments, signing_proof, election_commitments, election_proof, nonce: _ } =
         reveal;
     // Lengths first: they cost nothing, and bound what is decoded.
-    if signing_commitments.len() != usize::from(s) || election_commitments.len() != usize::from(t) {
+    let lengths = signing_commitments.len() == usize::from(s) && election_commitments.len() == usize::from(t);
+    if !lengths && !bug!(CommitmentLengthUnchecked) {
         return Err(Wrong::CommitmentLength);
     }
     Ok(CheckedReveal {
@@ -293,6 +294,8 @@ impl<'a> Judged<'a> {
         let n = manifest.trustees.len();
         if self.certified() {
             CeremonyStep::Certified
+        } else if bug!(ComplaintIgnored) && abandons.is_empty() && self.flaws.is_empty() && self.disputes.is_empty() {
+            if shares.len() < n { CeremonyStep::Shares } else { CeremonyStep::Confirm }
         } else if !(complaints.is_empty() && abandons.is_empty() && self.flaws.is_empty() && self.disputes.is_empty()) {
             CeremonyStep::GivenUp
         } else if terms.len() < n {
@@ -348,7 +351,9 @@ impl<'a> Judged<'a> {
     /// Whether all `n` trustees signed exactly [`Judged::certificate`].
     #[must_use]
     pub fn certified(&self) -> bool {
-        self.certificate.is_some() && self.confirmed.len() == self.transcript.manifest.trustees.len()
+        let n = self.transcript.manifest.trustees.len();
+        let wanted = if bug!(CertificateWithoutOne) { n.saturating_sub(1) } else { n };
+        self.certificate.is_some() && self.confirmed.len() >= wanted
     }
     /// What was judged, without entries of strangers and other attempts.
     #[must_use]
@@ -364,6 +369,9 @@ impl<'a> Judged<'a> {
     }
 
     fn blame(&mut self, culprit: TrusteeIndex, wrong: Wrong, proof: Vec<Slot>) {
+        if bug!(FlawlessDespiteProof) {
+            return;
+        }
         self.flaws.push(Flaw { culprit, wrong, proof });
     }
 
@@ -371,7 +379,7 @@ impl<'a> Judged<'a> {
     fn judge_terms(&mut self, memory: &mut CeremonyMemory) {
         let mut keys = BTreeMap::new();
         for (from, body) in self.transcript.terms.clone() {
-            if body.digest != self.terms {
+            if body.digest != self.terms && !bug!(TermsUnchecked) {
                 self.disputes.push(Dispute::TermsMismatch {
                     trustee: from,
                     field: "thresholds, participants or this program's rules",
@@ -398,7 +406,8 @@ impl<'a> Judged<'a> {
         for (from, body) in self.transcript.reveals.clone() {
             let content = commitment(self.transcript.election, self.transcript.attempt, from, body);
             let slot = self.transcript.slot(REVEAL, from, 0);
-            if self.transcript.commits.get(&from).is_some_and(|commit| commit.commitment != content) {
+            let broken = self.transcript.commits.get(&from).is_some_and(|commit| commit.commitment != content);
+            if broken && !bug!(RevealNotAsCommitted) {
                 let commit = self.transcript.slot(COMMIT, from, 0);
                 self.blame(from, Wrong::CommitmentBroken, vec![slot, commit]);
             }
@@ -441,6 +450,7 @@ impl<'a> Judged<'a> {
             let source = sources.find_map(|first| owners.get(&first)?.iter().find(|owner| *owner != from).copied());
             let slot = self.transcript.slot(REVEAL, *from, 0);
             match (source, verdict) {
+                (Some(_), _) if bug!(CopiedCommitmentAccepted) => {}
                 (Some(source), _) => {
                     let source = self.transcript.slot(REVEAL, source, 0);
                     self.blame(*from, Wrong::Copied, vec![slot, source]);
@@ -457,7 +467,7 @@ impl<'a> Judged<'a> {
             let expected = self.transcript.manifest.trustee_indices().filter(|to| *to != from);
             let sound = expected.eq(body.shares.iter().map(|share| share.to))
                 && body.shares.iter().all(|share| share.sealed.0.len() == SEALED_BYTES);
-            if !sound {
+            if !sound && !bug!(ShareAddressingUnchecked) {
                 self.blame(from, Wrong::ShareAddressing, vec![self.transcript.slot(SHARES, from, 0)]);
             }
         }
@@ -476,12 +486,14 @@ impl<'a> Judged<'a> {
             let complaint = transcript.complaints.get(&(recipient, sender)).copied();
             let (opening_slot, complaint_slot) =
                 (transcript.slot(OPENING, sender, recipient.0), transcript.slot(COMPLAINT, recipient, sender.0));
-            if !opened.good && opening.about == opened.about {
+            if !opened.good && (opening.about == opened.about || bug!(BlameWithoutProof)) {
                 // The sender itself says that this is what it sealed, or cannot show what it sealed.
                 let mut proof = vec![opening_slot];
                 proof.extend(about);
                 self.blame(sender, Wrong::BadShare, proof);
-            } else if opened.good && complaint.is_some_and(|complaint| complaint.about == opened.about) {
+            } else if opened.good
+                && complaint.is_some_and(|complaint| complaint.about == opened.about || bug!(BlameWithoutProof))
+            {
                 let mut proof = vec![complaint_slot, opening_slot];
                 proof.extend(about);
                 self.blame(recipient, Wrong::FalseComplaint, proof);

@@ -18,6 +18,13 @@ use alloc::{
 };
 use rand_core::CryptoRngCore;
 
+/// The same for the same request, whatever else happened; or the same for all attempts.
+#[cfg(feature = "bugs")]
+fn repeated_entropy(request: &SignRequest) -> rand_chacha::ChaCha20Rng {
+    let attempt = if bug!(NonceRepeats) { 0 } else { request.attempt.0 };
+    rand_core::SeedableRng::seed_from_u64(u64::from(attempt) << 8 | u64::from(request.purpose.tag()))
+}
+
 impl Keeper {
     /// Commitments, shares and aborts that are owed.
     pub(super) fn signing_duties(&mut self, rng: &mut dyn CryptoRngCore, tx: &dyn Transactions) -> Vec<Body> {
@@ -72,6 +79,17 @@ impl Keeper {
         let shares = self.shares.as_ref()?;
         let locks = self.locks(signable.content, purpose);
 
+        #[cfg(feature = "bugs")]
+        let (mut repeated, content) = (repeated_entropy(request), signable.content);
+        #[cfg(feature = "bugs")]
+        let rng: &mut dyn CryptoRngCore =
+            if bug!(NonceRepeats) || bug!(NonceSurvivesRestart) { &mut repeated } else { rng };
+        #[cfg(feature = "bugs")]
+        if bug!(NonceSurvivesRestart) && view.commitments.contains_key(&self.me) {
+            let permit = SignerLocks::new().commit_permit(self.me, request, content).ok()?;
+            let (nonce, _) = signing::commit(&shares.signing, permit, rng).ok()?;
+            self.nonces.entry((purpose, attempt)).or_insert(nonce);
+        }
         if !view.commitments.contains_key(&self.me) {
             let permit = match locks.commit_permit(self.me, request, signable.content) {
                 Ok(permit) => permit,

@@ -220,10 +220,11 @@ impl SignedCheckpoint {
             return Err(NoteError::NoQuorum);
         }
         let signers = self.verify(origin, keys)?;
-        if signers.log.is_empty() {
+        if signers.log.is_empty() && !bug!(LogSignatureNotNeeded) {
             return Err(NoteError::NotByLog);
         }
         let (got, needed) = (signers.cosigners.len(), usize::from(w));
+        let needed = if bug!(FinalWithOneLess) { needed.saturating_sub(1) } else { needed };
         if got < needed { Err(NoteError::TooFewCosigners { got, needed }) } else { Ok(signers) }
     }
 

@@ -99,6 +99,9 @@ pub fn verify_consistency(
     proof: &ConsistencyProof,
 ) -> Result<(), LogError> {
     let (old, new) = (old_size.0, new_size.0);
+    if bug!(ConsistencyUnchecked) {
+        return Ok(());
+    }
     if old > new {
         return Err(LogError::Rollback { had: old_size, got: new_size });
     }

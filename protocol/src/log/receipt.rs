@@ -34,7 +34,11 @@ impl Receipt {
     pub fn message(&self) -> Vec<u8> {
         let Self { election, lane, index, leaf, credential, shard, signature: _ } = self;
         let mut out = labelled(label::RECEIPT);
-        out.value(election).value(lane).value(index).value(leaf).value(credential).value(shard);
+        out.value(election).value(lane).value(index);
+        if !bug!(ReceiptUnbound) {
+            out.value(leaf);
+        }
+        out.value(credential).value(shard);
         out.finish()
     }
     /// Whether `key`, which the manifest gives for the shard, signed it.

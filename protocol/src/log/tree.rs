@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 #[must_use]
 pub fn leaf_hash(bytes: &[u8]) -> Hash {
     let mut hash = Sha256::new();
-    hash.update([0]);
+    hash.update([u8::from(bug!(LeafLikeNode))]);
     hash.update(bytes);
     hash.finalize().into()
 }

@@ -63,6 +63,7 @@ pub fn combine(
     sums: &[(RawPoint, RawPoint)],
 ) -> Result<Vec<RawPoint>, TallyRefusal> {
     let need = usize::from(threshold).max(1);
+    let need = if bug!(OneShareLess) { need.saturating_sub(1) } else { need };
     if shares.len() < need {
         return Err(TallyRefusal::TooFew { have: shares.len(), need });
     }

@@ -71,6 +71,8 @@ impl DiscreteLogs {
             return Some(0);
         }
         // m = giant * steps + step with 1 <= step <= steps, so the last giant step is (bound - 1) / steps.
+        let bound = if bug!(LogBoundMissing) { bound.saturating_mul(4).max(4) } else { bound };
+        let bound = if bug!(LogBoundTooLow) { bound.saturating_sub(1) } else { bound };
         let giants = bound.checked_sub(1)? / self.steps + 1;
         let stride = base_mul(&Scalar::from(self.steps));
         let mut here = *point;

@@ -164,7 +164,9 @@ fn outcome(contest: &Contest, totals: &[u64], lot: impl Fn(OptionIndex) -> Hash)
     }
     let lots = contest.ties_by_lot.then(|| {
         let mut order = options.clone();
-        order.sort_by_key(|option| (lot(*option), *option));
+        if !bug!(TieByIndex) {
+            order.sort_by_key(|option| (lot(*option), *option));
+        }
         order
     });
     winners.extend(lots.iter().flatten().take(open));
