@@ -12,7 +12,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-const ROOMS: [&str; 12] = [
+const ROOMS: [&str; 13] = [
     "protocol",
     "proto",
     "runtime",
@@ -24,6 +24,7 @@ const ROOMS: [&str; 12] = [
     "booth",
     "tests",
     "simulator",
+    "decoders",
     "benches",
 ];
 
@@ -88,6 +89,7 @@ fn rooms_touch_only_what_the_table_allows() {
         ("coordinator", &["protocol", "proto", "runtime", "solana-anchor"]),
         ("tests", &ROOMS),
         ("simulator", &["protocol"]),
+        ("decoders", &["protocol", "solana-anchor", "audit"]),
         ("benches", &ROOMS),
     ]);
     let never: BTreeMap<&str, &[&str]> = BTreeMap::from([
