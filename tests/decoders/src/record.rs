@@ -2,15 +2,8 @@
 
 use audit::{Options, Verdict};
 use protocol::{
-    ballot::BallotForm,
-    ballot_box,
-    board::Board as Fold,
-    ceremony::KeyCertificate,
-    encoding::Canonical as _,
-    evidence::Verdict as Judged,
-    manifest::Manifest,
-    roll::Roll,
-    signed::Envelope,
+    ballot::BallotForm, ballot_box, board::Board as Fold, ceremony::KeyCertificate, encoding::Canonical as _,
+    evidence::Verdict as Judged, manifest::Manifest, roll::Roll, signed::Envelope,
 };
 use std::{
     collections::BTreeMap,
@@ -119,7 +112,7 @@ pub fn board() -> &'static Board {
 
 /// A patch to the record from arbitrary bytes: file, place, what to do there, with what. `None` if it changes nothing.
 fn patched(bytes: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
-    let ([which, how, place @ ..], payload) = bytes.split_first_chunk::<6>()? ;
+    let ([which, how, place @ ..], payload) = bytes.split_first_chunk::<6>()?;
     let mut files = board().files.clone();
     // What is only claimed is not judged; its digest is, in the summary.
     let names: Vec<String> = files.keys().filter(|name| *name != "versions.json").cloned().collect();
