@@ -1,5 +1,5 @@
-//! A whole election in memory: the shipping cores of trustees and home shard, with nothing between them but a board.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "test code")]
+//! The shipping cores of trustees and home shard, with nothing between them but a board.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use protocol::{
@@ -9,7 +9,7 @@ use protocol::{
     board::{Board, ChainIntent, Stage, Transactions},
     chair::{Chair, ChairDuty, LedgerView, Need},
     encoding::{Bytes, Canonical as _},
-    evidence::{Verdict, Wrong},
+    evidence::Verdict,
     ids::{
         Attempt, ContestIndex, Credential, IdentityKey, LaneIndex, OptionIndex, ShardIndex, StyleIndex, TimeMs,
         TrusteeIndex, Weight,
@@ -17,7 +17,7 @@ use protocol::{
     keeper::{Decision, Duty, Keeper},
     manifest::{Chain, Contest, Manifest, Method, OfficialEntry, Quorums, Revote, ShardEntry, Style, TrusteeEntry},
     roll::{Roll, RollEntry},
-    signed::{Announce, Body, Draft, Envelope, Refuse, Sender},
+    signed::{Announce, Body, Draft, Envelope, Sender},
     signing::messages::{Anchored, Purpose},
 };
 use rand_chacha::ChaCha20Rng;
@@ -25,47 +25,47 @@ use rand_core::{RngCore as _, SeedableRng as _};
 use std::sync::Arc;
 
 /// Stands in for the chain's encoding: distinct bytes for distinct intents.
-struct Memos;
+pub(crate) struct Memos;
 impl Transactions for Memos {
     fn message(&self, intent: &ChainIntent) -> Option<Vec<u8>> {
         Some(format!("{intent:?}").into_bytes())
     }
 }
 
-struct World {
-    manifest: Arc<Manifest>,
-    roll: Arc<Roll>,
-    trustees: Vec<SigningKey>,
-    shard: SigningKey,
-    official: SigningKey,
-    voters: Vec<SigningKey>,
-    keepers: Vec<Option<Keeper>>,
+pub(crate) struct World {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) roll: Arc<Roll>,
+    pub(crate) trustees: Vec<SigningKey>,
+    pub(crate) shard: SigningKey,
+    pub(crate) official: SigningKey,
+    pub(crate) voters: Vec<SigningKey>,
+    pub(crate) keepers: Vec<Option<Keeper>>,
     /// Sealed seeds on each trustee's disk.
-    disks: Vec<Vec<(Attempt, [u8; 32])>>,
+    pub(crate) disks: Vec<Vec<(Attempt, [u8; 32])>>,
     /// Each trustee's journal.
-    journals: Vec<Vec<Envelope>>,
-    board: Board,
-    chair: Chair,
-    ledger: LedgerView,
-    lane: Option<BallotBox>,
-    log: Vec<Vec<u8>>,
-    now: TimeMs,
-    rng: ChaCha20Rng,
+    pub(crate) journals: Vec<Vec<Envelope>>,
+    pub(crate) board: Board,
+    pub(crate) chair: Chair,
+    pub(crate) ledger: LedgerView,
+    pub(crate) lane: Option<BallotBox>,
+    pub(crate) log: Vec<Vec<u8>>,
+    pub(crate) now: TimeMs,
+    pub(crate) rng: ChaCha20Rng,
     /// Trustees whose envelopes are mangled before they leave, by this function.
-    bent: Option<(usize, fn(Body) -> Body)>,
+    pub(crate) bent: Option<(usize, fn(Body) -> Body)>,
     /// The attempt at the nonce account whose transaction lands although the chain says that it never will.
-    belie: bool,
-    belied: Option<Attempt>,
+    pub(crate) belie: bool,
+    pub(crate) belied: Option<Attempt>,
 }
 
-fn key(rng: &mut ChaCha20Rng) -> SigningKey {
+pub(crate) fn key(rng: &mut ChaCha20Rng) -> SigningKey {
     let mut bytes = [0; 32];
     rng.fill_bytes(&mut bytes);
     SigningKey::from_bytes(&bytes)
 }
 
 impl World {
-    fn new(n: u16, quorums: Quorums, seed: u64) -> Self {
+    pub(crate) fn new(n: u16, quorums: Quorums, seed: u64) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let trustees: Vec<_> = (0..n).map(|_| key(&mut rng)).collect();
         let (shard, official) = (key(&mut rng), key(&mut rng));
@@ -159,7 +159,7 @@ impl World {
     }
 
     /// A trustee's process begins: the fold over what is on its disk.
-    fn start(&self, at: usize) -> Keeper {
+    pub(crate) fn start(&self, at: usize) -> Keeper {
         let mut keeper = Keeper::new(TrusteeIndex(at as u16 + 1), self.manifest.clone());
         keeper.set_roll(self.roll.clone());
         keeper.decide(Decision::Accept);
@@ -180,7 +180,7 @@ impl World {
         keeper
     }
 
-    fn sign(&self, sender: Sender, body: Body) -> Envelope {
+    pub(crate) fn sign(&self, sender: Sender, body: Body) -> Envelope {
         let draft = Draft { election: self.manifest.id(), sender, body };
         let key = match sender {
             Sender::Trustee(index) => &self.trustees[usize::from(index.0) - 1],
@@ -191,12 +191,12 @@ impl World {
         draft.sign(signature)
     }
 
-    fn post(&mut self, sender: Sender, body: Body) {
+    pub(crate) fn post(&mut self, sender: Sender, body: Body) {
         let envelope = self.sign(sender, body);
         self.publish(envelope);
     }
 
-    fn publish(&mut self, envelope: Envelope) {
+    pub(crate) fn publish(&mut self, envelope: Envelope) {
         let envelope = Envelope::from_bytes(&envelope.to_bytes()).unwrap();
         match self.board.check(&envelope) {
             Verdict::Valid(checked) => self.board.absorb(checked),
@@ -208,7 +208,7 @@ impl World {
     }
 
     /// Everybody who runs does what it owes, until nobody owes anything.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..200 {
             let before = (self.board.len(), self.ledger.clone());
             self.trustees_act();
@@ -220,7 +220,7 @@ impl World {
         panic!("it never settles: stage {}", self.board.stage().name());
     }
 
-    fn trustees_act(&mut self) {
+    pub(crate) fn trustees_act(&mut self) {
         for at in 0..self.keepers.len() {
             let Some(mut keeper) = self.keepers[at].take() else { continue };
             for envelope in self.board.envelopes() {
@@ -258,7 +258,7 @@ impl World {
         }
     }
 
-    fn chair_acts(&mut self) {
+    pub(crate) fn chair_acts(&mut self) {
         let ends = self.lane.as_ref().map(|lane| vec![LaneEnd { size: lane.size(), root: lane.root() }]);
         for duty in self.chair.duties(&self.board, self.now, ends, &self.ledger, &Memos) {
             match duty {
@@ -291,7 +291,7 @@ impl World {
         }
     }
 
-    fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
         self.settle();
         assert_eq!(self.board.stage(), Stage::Ready, "{:?}", self.board.awaiting());
         let key_certificate = self.board.key_certificate().unwrap().digest();
@@ -302,11 +302,11 @@ impl World {
         self.lane = Some(BallotBox::new(&self.manifest, &form, self.roll.clone(), LaneIndex(0)));
     }
 
-    fn form(&self) -> BallotForm {
+    pub(crate) fn form(&self) -> BallotForm {
         ballot_box::form(&self.manifest, self.board.key_certificate().unwrap().election_key).unwrap()
     }
 
-    fn cast(&mut self, voter: usize, choices: &[Vec<OptionIndex>]) {
+    pub(crate) fn cast(&mut self, voter: usize, choices: &[Vec<OptionIndex>]) {
         let form = self.form();
         let (_, entry) = self.roll.find(&Credential(self.voters[voter].verifying_key().to_bytes())).unwrap();
         let bytes = form.seal(entry.style, choices, &self.voters[voter], &mut self.rng).unwrap();
@@ -322,7 +322,7 @@ impl World {
     }
 
     /// Votes of all voters, one changed mind; returns the weighted totals.
-    fn vote(&mut self) -> Vec<Vec<u64>> {
+    pub(crate) fn vote(&mut self) -> Vec<Vec<u64>> {
         let mut totals = vec![vec![0; 3], vec![0; 3]];
         self.cast(0, &[vec![OptionIndex(2)], vec![OptionIndex(2)]]);
         for voter in 0..self.voters.len() {
@@ -345,14 +345,14 @@ impl World {
         totals
     }
 
-    fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         let key_certificate = self.board.key_certificate().unwrap().digest();
         self.post(Sender::Official(1), CloseRequest { key_certificate }.into());
         self.settle();
     }
 
     /// Time passes until the election is complete.
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         for _ in 0..200 {
             if let Some(lane) = &self.lane
                 && let Ok(Some(closed)) = ClosedBox::of(&[lane], self.board.key_certificate().unwrap().digest())
@@ -368,181 +368,7 @@ impl World {
         panic!("stuck at {}: {:?}", self.board.stage().name(), self.board.awaiting());
     }
 
-    fn totals(&self) -> Vec<Vec<u64>> {
+    pub(crate) fn totals(&self) -> Vec<Vec<u64>> {
         self.board.result().unwrap().contests.iter().map(|contest| contest.totals.clone()).collect()
     }
-}
-
-#[test]
-fn an_election_of_four_counts_what_was_cast() {
-    let mut world = World::new(4, Quorums::default_for(4), 1);
-    world.open();
-    let expected = world.vote();
-    world.close();
-    world.finish();
-    assert_eq!(world.totals(), expected);
-    assert!(world.board.evidence().is_empty());
-    let result = world.board.result().unwrap();
-    assert_eq!((result.counted, result.logged), (12, 13));
-}
-
-#[test]
-fn five_of_nine_with_the_explicit_setting_counts_what_was_cast() {
-    let quorums = Quorums { f: 2, c: 0, t: 5, s: 5, q: 7, w: 7, one_aggregate_by_certificate: true };
-    let mut world = World::new(9, quorums, 2);
-    world.open();
-    let expected = world.vote();
-    world.close();
-    world.finish();
-    assert_eq!(world.totals(), expected);
-}
-
-#[test]
-fn every_trustee_may_restart_at_every_step_and_nothing_is_lost() {
-    let mut world = World::new(4, Quorums::default_for(4), 3);
-    let restart_all = |world: &mut World| {
-        for at in 0..4 {
-            world.keepers[at] = Some(world.start(at));
-        }
-    };
-    for step in 0..400 {
-        world.trustees_act();
-        restart_all(&mut world);
-        world.chair_acts();
-        if world.board.stage() == Stage::Ready {
-            break;
-        }
-        world.now.0 += 100;
-        assert!(step < 399, "stuck at {}: {:?}", world.board.stage().name(), world.board.awaiting());
-        // A restart between commitment and share burns the nonces; without a pause no signature would ever come.
-        if step % 7 == 6 {
-            world.trustees_act();
-            world.chair_acts();
-            world.trustees_act();
-        }
-    }
-    world.open();
-    let expected = world.vote();
-    restart_all(&mut world);
-    world.close();
-    restart_all(&mut world);
-    world.finish();
-    assert_eq!(world.totals(), expected);
-    assert!(world.board.evidence().is_empty(), "{:?}", world.board.evidence());
-}
-
-#[test]
-fn with_one_trustee_gone_after_the_opening_the_others_finish() {
-    let mut world = World::new(4, Quorums::default_for(4), 4);
-    world.open();
-    let expected = world.vote();
-    world.keepers[1] = None;
-    world.close();
-    world.finish();
-    assert_eq!(world.totals(), expected);
-}
-
-#[test]
-fn a_wrong_partial_decryption_is_named_and_the_result_is_right() {
-    let mut world = World::new(4, Quorums::default_for(4), 5);
-    world.open();
-    let expected = world.vote();
-    world.bent = Some((2, |body| match body {
-        Body::Partials(mut partials) => {
-            partials.points.swap(0, 1);
-            Body::Partials(partials)
-        }
-        other => other,
-    }));
-    world.close();
-    world.finish();
-    assert_eq!(world.totals(), expected);
-    let blamed: Vec<_> = world.board.evidence().iter().map(|evidence| (evidence.accused, evidence.wrong)).collect();
-    assert_eq!(blamed, [(Sender::Trustee(TrusteeIndex(3)), Wrong::BadPartial)]);
-}
-
-#[test]
-fn a_bad_signature_share_is_left_out_and_the_anchor_lands() {
-    let mut world = World::new(4, Quorums::default_for(4), 6);
-    world.open();
-    world.vote();
-    world.bent = Some((0, |body| match body {
-        Body::SignShare(mut share) => {
-            share.share[0] ^= 1;
-            Body::SignShare(share)
-        }
-        other => other,
-    }));
-    world.close();
-    world.finish();
-    assert!(world.board.anchored(Purpose::AnchorResult).is_some());
-}
-
-#[test]
-fn a_refusal_stops_the_election_before_any_key_is_made() {
-    let mut world = World::new(4, Quorums::default_for(4), 7);
-    world.keepers[3].as_mut().unwrap().decide(Decision::Refuse { reason: "wrong dates".into() });
-    world.settle();
-    assert_eq!(world.board.stage(), Stage::Stopped);
-    assert!(world.board.of_kind(11).next().is_none());
-}
-
-#[test]
-fn a_refusal_after_acceptance_is_evidence_and_stops_nothing() {
-    let mut world = World::new(4, Quorums::default_for(4), 15);
-    world.settle();
-    let liar = Sender::Trustee(TrusteeIndex(2));
-    world.post(liar, Refuse { reason: "on second thoughts".into() }.into());
-    assert_eq!(world.board.stage(), Stage::Ready);
-    let [evidence] = world.board.evidence() else { panic!("{:?}", world.board.evidence()) };
-    assert_eq!((evidence.accused, evidence.wrong), (liar, Wrong::AcceptedAndRefused));
-}
-
-#[test]
-fn a_nonce_account_whose_creation_was_given_up_is_found_again() {
-    let mut world = World::new(4, Quorums::default_for(4), 16);
-    world.belie = true;
-    world.settle();
-    assert_eq!(world.board.stage(), Stage::Ready);
-    let first = world.board.anchored(Purpose::CreateNonce).unwrap().attempt;
-    assert_eq!(Some(first), world.belied);
-}
-
-#[test]
-fn two_messages_for_one_slot_are_evidence() {
-    let mut world = World::new(4, Quorums::default_for(4), 8);
-    world.open();
-    let key_certificate = [9; 32];
-    let envelope =
-        world.sign(Sender::Trustee(TrusteeIndex(2)), protocol::agreement::messages::Open { key_certificate }.into());
-    let Verdict::Fault(evidence) = world.board.check(&envelope) else { panic!("not a fault") };
-    assert_eq!((evidence.accused, evidence.wrong), (Sender::Trustee(TrusteeIndex(2)), Wrong::Equivocation));
-    assert_eq!(evidence.envelopes.len(), 2);
-}
-
-#[test]
-fn no_tally_message_is_owed_before_the_election_is_closed() {
-    let mut world = World::new(4, Quorums::default_for(4), 9);
-    world.open();
-    world.vote();
-    world.now.0 += 1_000_000;
-    world.settle();
-    assert!(world.board.of_kind(40).next().is_none());
-    assert!(world.board.of_kind(30).next().is_none());
-}
-
-/// Figures, not a claim: run with `--release --ignored --nocapture`.
-#[test]
-#[ignore = "measures, does not check"]
-fn measure() {
-    let elections: u32 = 20;
-    let start = std::time::Instant::now();
-    for seed in 100..100 + u64::from(elections) {
-        let mut world = World::new(4, Quorums::default_for(4), seed);
-        world.open();
-        world.vote();
-        world.close();
-        world.finish();
-    }
-    println!("{:.1} elections of 13 ballots per second", f64::from(elections) / start.elapsed().as_secs_f64());
 }

@@ -1,0 +1,189 @@
+//! A whole election in memory: the shipping cores of trustees and home shard, with nothing between them but a board.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "test code")]
+
+mod world;
+
+use protocol::{
+    board::Stage,
+    evidence::{Verdict, Wrong},
+    ids::TrusteeIndex,
+    keeper::Decision,
+    manifest::Quorums,
+    signed::{Body, Refuse, Sender},
+    signing::messages::Purpose,
+};
+use world::World;
+
+#[test]
+fn an_election_of_four_counts_what_was_cast() {
+    let mut world = World::new(4, Quorums::default_for(4), 1);
+    world.open();
+    let expected = world.vote();
+    world.close();
+    world.finish();
+    assert_eq!(world.totals(), expected);
+    assert!(world.board.evidence().is_empty());
+    let result = world.board.result().unwrap();
+    assert_eq!((result.counted, result.logged), (12, 13));
+}
+
+#[test]
+fn five_of_nine_with_the_explicit_setting_counts_what_was_cast() {
+    let quorums = Quorums { f: 2, c: 0, t: 5, s: 5, q: 7, w: 7, one_aggregate_by_certificate: true };
+    let mut world = World::new(9, quorums, 2);
+    world.open();
+    let expected = world.vote();
+    world.close();
+    world.finish();
+    assert_eq!(world.totals(), expected);
+}
+
+#[test]
+fn every_trustee_may_restart_at_every_step_and_nothing_is_lost() {
+    let mut world = World::new(4, Quorums::default_for(4), 3);
+    let restart_all = |world: &mut World| {
+        for at in 0..4 {
+            world.keepers[at] = Some(world.start(at));
+        }
+    };
+    for step in 0..400 {
+        world.trustees_act();
+        restart_all(&mut world);
+        world.chair_acts();
+        if world.board.stage() == Stage::Ready {
+            break;
+        }
+        world.now.0 += 100;
+        assert!(step < 399, "stuck at {}: {:?}", world.board.stage().name(), world.board.awaiting());
+        // A restart between commitment and share burns the nonces; without a pause no signature would ever come.
+        if step % 7 == 6 {
+            world.trustees_act();
+            world.chair_acts();
+            world.trustees_act();
+        }
+    }
+    world.open();
+    let expected = world.vote();
+    restart_all(&mut world);
+    world.close();
+    restart_all(&mut world);
+    world.finish();
+    assert_eq!(world.totals(), expected);
+    assert!(world.board.evidence().is_empty(), "{:?}", world.board.evidence());
+}
+
+#[test]
+fn with_one_trustee_gone_after_the_opening_the_others_finish() {
+    let mut world = World::new(4, Quorums::default_for(4), 4);
+    world.open();
+    let expected = world.vote();
+    world.keepers[1] = None;
+    world.close();
+    world.finish();
+    assert_eq!(world.totals(), expected);
+}
+
+#[test]
+fn a_wrong_partial_decryption_is_named_and_the_result_is_right() {
+    let mut world = World::new(4, Quorums::default_for(4), 5);
+    world.open();
+    let expected = world.vote();
+    world.bent = Some((2, |body| match body {
+        Body::Partials(mut partials) => {
+            partials.points.swap(0, 1);
+            Body::Partials(partials)
+        }
+        other => other,
+    }));
+    world.close();
+    world.finish();
+    assert_eq!(world.totals(), expected);
+    let blamed: Vec<_> = world.board.evidence().iter().map(|evidence| (evidence.accused, evidence.wrong)).collect();
+    assert_eq!(blamed, [(Sender::Trustee(TrusteeIndex(3)), Wrong::BadPartial)]);
+}
+
+#[test]
+fn a_bad_signature_share_is_left_out_and_the_anchor_lands() {
+    let mut world = World::new(4, Quorums::default_for(4), 6);
+    world.open();
+    world.vote();
+    world.bent = Some((0, |body| match body {
+        Body::SignShare(mut share) => {
+            share.share[0] ^= 1;
+            Body::SignShare(share)
+        }
+        other => other,
+    }));
+    world.close();
+    world.finish();
+    assert!(world.board.anchored(Purpose::AnchorResult).is_some());
+}
+
+#[test]
+fn a_refusal_stops_the_election_before_any_key_is_made() {
+    let mut world = World::new(4, Quorums::default_for(4), 7);
+    world.keepers[3].as_mut().unwrap().decide(Decision::Refuse { reason: "wrong dates".into() });
+    world.settle();
+    assert_eq!(world.board.stage(), Stage::Stopped);
+    assert!(world.board.of_kind(11).next().is_none());
+}
+
+#[test]
+fn a_refusal_after_acceptance_is_evidence_and_stops_nothing() {
+    let mut world = World::new(4, Quorums::default_for(4), 15);
+    world.settle();
+    let liar = Sender::Trustee(TrusteeIndex(2));
+    world.post(liar, Refuse { reason: "on second thoughts".into() }.into());
+    assert_eq!(world.board.stage(), Stage::Ready);
+    let [evidence] = world.board.evidence() else { panic!("{:?}", world.board.evidence()) };
+    assert_eq!((evidence.accused, evidence.wrong), (liar, Wrong::AcceptedAndRefused));
+}
+
+#[test]
+fn a_nonce_account_whose_creation_was_given_up_is_found_again() {
+    let mut world = World::new(4, Quorums::default_for(4), 16);
+    world.belie = true;
+    world.settle();
+    assert_eq!(world.board.stage(), Stage::Ready);
+    let first = world.board.anchored(Purpose::CreateNonce).unwrap().attempt;
+    assert_eq!(Some(first), world.belied);
+}
+
+#[test]
+fn two_messages_for_one_slot_are_evidence() {
+    let mut world = World::new(4, Quorums::default_for(4), 8);
+    world.open();
+    let key_certificate = [9; 32];
+    let envelope =
+        world.sign(Sender::Trustee(TrusteeIndex(2)), protocol::agreement::messages::Open { key_certificate }.into());
+    let Verdict::Fault(evidence) = world.board.check(&envelope) else { panic!("not a fault") };
+    assert_eq!((evidence.accused, evidence.wrong), (Sender::Trustee(TrusteeIndex(2)), Wrong::Equivocation));
+    assert_eq!(evidence.envelopes.len(), 2);
+}
+
+#[test]
+fn no_tally_message_is_owed_before_the_election_is_closed() {
+    let mut world = World::new(4, Quorums::default_for(4), 9);
+    world.open();
+    world.vote();
+    world.now.0 += 1_000_000;
+    world.settle();
+    assert!(world.board.of_kind(40).next().is_none());
+    assert!(world.board.of_kind(30).next().is_none());
+}
+
+/// Figures, not a claim: run with `--release --ignored --nocapture`.
+#[test]
+#[ignore = "measures, does not check"]
+fn measure() {
+    let elections: u32 = 20;
+    let start = std::time::Instant::now();
+    for seed in 100..100 + u64::from(elections) {
+        let mut world = World::new(4, Quorums::default_for(4), seed);
+        world.open();
+        world.vote();
+        world.close();
+        world.finish();
+    }
+    println!("{:.1} elections of 13 ballots per second", f64::from(elections) / start.elapsed().as_secs_f64());
+}
