@@ -1,6 +1,12 @@
 //! A whole election in memory: the shipping cores of trustees and home shard, with nothing between them but a board.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "test code")]
 
+mod boxes;
+#[cfg(feature = "bugs")]
+mod bugs;
+mod secrets;
+mod statements;
+mod watching;
 mod world;
 
 use protocol::{

@@ -66,6 +66,11 @@ pub(crate) fn key(rng: &mut ChaCha20Rng) -> SigningKey {
 
 impl World {
     pub(crate) fn new(n: u16, quorums: Quorums, seed: u64) -> Self {
+        Self::with(n, quorums, seed, |_| ())
+    }
+
+    /// With another manifest than the usual one.
+    pub(crate) fn with(n: u16, quorums: Quorums, seed: u64, change: impl FnOnce(&mut Manifest)) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let trustees: Vec<_> = (0..n).map(|_| key(&mut rng)).collect();
         let (shard, official) = (key(&mut rng), key(&mut rng));
@@ -87,7 +92,7 @@ impl World {
             seats: 1,
             ties_by_lot: true,
         };
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             title: "Whole election".into(),
             languages: vec!["en".into()],
             contests: vec![contest("chair", Method::SingleChoice, 1), contest("council", Method::Approval, 2)],
@@ -129,6 +134,7 @@ impl World {
             chain: Chain { cluster: "local".into(), genesis: [1; 32] },
             tally_min: 1,
         };
+        change(&mut manifest);
         manifest.validate().unwrap();
         let manifest = Arc::new(manifest);
         let roll = Arc::new(roll);
@@ -222,40 +228,45 @@ impl World {
 
     pub(crate) fn trustees_act(&mut self) {
         for at in 0..self.keepers.len() {
-            let Some(mut keeper) = self.keepers[at].take() else { continue };
-            for envelope in self.board.envelopes() {
-                if let Verdict::Valid(checked) = keeper.check(envelope) {
-                    self.journals[at].push(envelope.clone());
-                    keeper.absorb(checked);
-                }
+            self.trustee_acts(at);
+        }
+    }
+
+    /// One trustee catches up and does what it owes.
+    pub(crate) fn trustee_acts(&mut self, at: usize) {
+        let Some(mut keeper) = self.keepers[at].take() else { return };
+        for envelope in self.board.envelopes() {
+            if let Verdict::Valid(checked) = keeper.check(envelope) {
+                self.journals[at].push(envelope.clone());
+                keeper.absorb(checked);
             }
-            loop {
-                let duties = keeper.duties(self.now, &mut self.rng, &Memos);
-                if duties.is_empty() {
-                    break;
-                }
-                for duty in duties {
-                    match duty {
-                        Duty::Seal { attempt, seed } => {
-                            self.disks[at].push((attempt, *seed.secret_bytes()));
-                            keeper.restore_seed(attempt, &seed);
-                        }
-                        Duty::Post(body) => {
-                            let body = match self.bent {
-                                Some((bent, bend)) if bent == at => bend(body),
-                                _ => body,
-                            };
-                            let envelope = self.sign(Sender::Trustee(TrusteeIndex(at as u16 + 1)), body);
-                            self.journals[at].push(envelope.clone());
-                            let Verdict::Valid(checked) = keeper.check(&envelope) else { panic!("own envelope") };
-                            keeper.absorb(checked);
-                            self.publish(envelope);
-                        }
+        }
+        loop {
+            let duties = keeper.duties(self.now, &mut self.rng, &Memos);
+            if duties.is_empty() {
+                break;
+            }
+            for duty in duties {
+                match duty {
+                    Duty::Seal { attempt, seed } => {
+                        self.disks[at].push((attempt, *seed.secret_bytes()));
+                        keeper.restore_seed(attempt, &seed);
+                    }
+                    Duty::Post(body) => {
+                        let body = match self.bent {
+                            Some((bent, bend)) if bent == at => bend(body),
+                            _ => body,
+                        };
+                        let envelope = self.sign(Sender::Trustee(TrusteeIndex(at as u16 + 1)), body);
+                        self.journals[at].push(envelope.clone());
+                        let Verdict::Valid(checked) = keeper.check(&envelope) else { panic!("own envelope") };
+                        keeper.absorb(checked);
+                        self.publish(envelope);
                     }
                 }
             }
-            self.keepers[at] = Some(keeper);
         }
+        self.keepers[at] = Some(keeper);
     }
 
     pub(crate) fn chair_acts(&mut self) {
