@@ -1,5 +1,6 @@
 //! What a liar has in its hands.
 
+use crate::Dice;
 use ed25519_dalek::{Signer as _, SigningKey};
 use protocol::{
     board::{Board, Transactions},
@@ -10,7 +11,6 @@ use protocol::{
     roll::Roll,
     signed::{Body, Draft, Envelope, Sender},
 };
-use rand_chacha::ChaCha20Rng;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What all liars of a run share: they conspire.
@@ -33,7 +33,7 @@ pub struct Liar<'a> {
     /// Virtual time.
     pub now: TimeMs,
     /// Seeded like everything.
-    pub rng: &'a mut ChaCha20Rng,
+    pub rng: &'a mut Dice,
     /// The manifest.
     pub manifest: &'a Arc<Manifest>,
     /// The voter roll.
