@@ -1,5 +1,8 @@
 //! One seed, one run, one outcome.
 
+use protocol::{board::Stage, evidence::Wrong, signed::Sender};
+use std::collections::BTreeSet;
+
 use crate::{
     coverage::Coverage,
     profile::Profile,
@@ -25,6 +28,12 @@ pub struct Outcome {
     pub virtual_ms: u64,
     /// What happened in it.
     pub coverage: Coverage,
+    /// Who is named in the evidence of some honest party, and what for.
+    pub blamed: BTreeSet<(Sender, Wrong)>,
+    /// Where the home shard stands at the end.
+    pub stage: Option<Stage>,
+    /// Who had not said what was waited for, by the shard's board.
+    pub awaiting: Vec<String>,
     /// The last lines, if they were kept.
     pub log: Vec<String>,
 }
@@ -46,6 +55,10 @@ pub fn run(seed: u64, settings: &Settings) -> Outcome {
     let profile = settings.profile.or_else(|| Profile::named("mixed", seed)).unwrap_or_default();
     let mut world = World::new(Setup::new(seed, profile), settings.cast.clone(), settings.keep_lines);
     let ending = world.run();
+    let (blamed, stage) = (world.blamed(), world.shard.stage());
+    let awaiting = world.shard.process.as_ref().map_or_else(Vec::new, |process| {
+        process.board.awaiting().into_iter().map(|awaited| format!("{}: {}", awaited.who, awaited.what)).collect()
+    });
     let ground = &mut world.ground;
     for situation in std::mem::take(&mut ground.watch.situations) {
         ground.coverage.sometimes(situation);
@@ -58,6 +71,9 @@ pub fn run(seed: u64, settings: &Settings) -> Outcome {
         events: ground.trace.events(),
         virtual_ms: ground.now,
         coverage: ground.coverage.clone(),
+        blamed,
+        stage,
+        awaiting,
         log: ground.trace.tail(usize::MAX),
     }
 }

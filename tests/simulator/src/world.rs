@@ -13,8 +13,8 @@ use crate::{
     watch::Violation,
     wire::{Node, Packet},
 };
-use protocol::{board::Stage, ids::TrusteeIndex};
-use std::sync::Arc;
+use protocol::{board::Stage, evidence::Wrong, ids::TrusteeIndex, signed::Sender};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// After the healing an election has this long to come to its end, in virtual milliseconds.
 pub const LIVENESS_MS: u64 = 150_000;
@@ -37,6 +37,32 @@ pub struct Cast {
 }
 
 impl Cast {
+    /// Nobody lies, nobody falls.
+    #[must_use]
+    pub fn honest() -> Self {
+        Self::default()
+    }
+    /// One trustee lies, as the policy of this name does.
+    ///
+    /// # Panics
+    /// If there is no such policy.
+    #[must_use]
+    pub fn with_trustee(mut self, name: &str, index: TrusteeIndex) -> Self {
+        let policy = TRUSTEES.iter().position(|entry| entry.name == name);
+        self.liars.push((index, policy.expect("a policy of that name")));
+        self
+    }
+    /// The coordinator lies, as the policy of this name does.
+    ///
+    /// # Panics
+    /// If there is no such policy.
+    #[must_use]
+    pub fn with_coordinator(mut self, name: &str) -> Self {
+        let policy = COORDINATORS.iter().position(|entry| entry.name == name);
+        self.coordinator = Some(policy.expect("a policy of that name"));
+        self
+    }
+
     /// As the seed and the profile say: never more than `f` trustees that are not as they should be.
     #[must_use]
     pub fn draw(setup: &Setup, ground: &mut Ground) -> Self {
@@ -182,6 +208,16 @@ impl World {
             }
         }
         self.judge_the_end()
+    }
+
+    /// Who is named in the evidence of some honest party.
+    #[must_use]
+    pub fn blamed(&self) -> BTreeSet<(Sender, Wrong)> {
+        let honest = self.trustees.iter().filter(|trustee| trustee.is_honest());
+        let boards = honest.filter_map(|trustee| Some(trustee.process.as_ref()?.keeper.board()));
+        let home = self.shard.process.as_ref().map(|process| &process.board);
+        let home = home.filter(|_| self.shard.policy.is_none());
+        boards.chain(home).flat_map(|board| board.evidence()).map(|one| (one.accused, one.wrong)).collect()
     }
 
     fn is_over(&self) -> bool {
