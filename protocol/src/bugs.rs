@@ -168,3 +168,6 @@ fn of_process() -> Option<Bug> {
         Some(bug.unwrap_or_else(|| panic!("{VARIABLE}={name} is no bug of this list")))
     })
 }
+
+#[cfg(test)]
+mod tests;
