@@ -58,6 +58,9 @@ struct Arguments {
     /// Threads; else one for each core.
     #[arg(long)]
     jobs: Option<usize>,
+    /// Switch each known bug on, one after the other, and look for it in these seeds; needs the feature `bugs`.
+    #[arg(long)]
+    bugs: bool,
     /// Report all failures, not only the first.
     #[arg(long)]
     keep_going: bool,
@@ -110,9 +113,24 @@ pub fn main(group: Group) -> ExitCode {
         eprintln!("--seeds takes first..end, as in 0..1000");
         return ExitCode::from(2);
     };
+    if arguments.bugs {
+        return hunt(from, to, &arguments);
+    }
     let begun = Instant::now();
     let sum = many(from, to, &arguments, begun);
     report(&sum, group, begun.elapsed(), &arguments, to - from)
+}
+
+#[cfg(feature = "bugs")]
+fn hunt(from: u64, to: u64, arguments: &Arguments) -> ExitCode {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    crate::hunt::main(from..to, &arguments.profile, arguments.jobs.unwrap_or(cores).max(1), arguments.json)
+}
+
+#[cfg(not(feature = "bugs"))]
+fn hunt(_: u64, _: u64, _: &Arguments) -> ExitCode {
+    eprintln!("this program was built without known bugs: build it with --features bugs");
+    ExitCode::from(2)
 }
 
 fn settings(arguments: &Arguments, seed: u64, keep_lines: bool) -> Settings {

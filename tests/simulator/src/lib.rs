@@ -9,6 +9,8 @@ pub mod cli;
 pub mod coverage;
 pub mod disk;
 pub mod ground;
+#[cfg(feature = "bugs")]
+pub mod hunt;
 pub mod liar;
 pub mod memo;
 pub mod official;
