@@ -15,6 +15,8 @@
 //!   The paper's gossip assumption ("what one correct process got, all will get") fails, and with it liveness.
 //!   Therefore a proposal that was prevoted before carries the signatures that show it ([`Proposal::justification`]),
 //!   and a trustee that has a certificate keeps voting while another is still in a later round.
+//! - Who is proven to have said two things in one place is not counted in quorums of prevotes any more
+//!   ([`Votes::distrust`]): what remains is seen alike by all, which is what the paper's gossip gives.
 //! - `validRound` is the highest round below this one with a known quorum of prevotes, also where it came late. It is
 //!   only ever a proof, never a promise, so more of it is harmless.
 //! - A trustee joins the highest round that `f + 1` others have reached; they need not all be in the same one.

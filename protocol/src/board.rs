@@ -309,6 +309,9 @@ impl Board {
                 && known.wrong == evidence.wrong
                 && known.envelopes.first().map(Envelope::slot) == evidence.envelopes.first().map(Envelope::slot)
         });
+        if let (Sender::Trustee(trustee), Wrong::Equivocation) = (evidence.accused, evidence.wrong) {
+            self.votes.distrust(trustee);
+        }
         if !known && self.evidence.len() < EVIDENCE_MAX {
             self.evidence.push(evidence);
         }

@@ -12,7 +12,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
     "protocol",
     "proto",
     "runtime",
@@ -25,6 +25,7 @@ const ROOMS: [&str; 13] = [
     "tests",
     "simulator",
     "decoders",
+    "models",
     "benches",
 ];
 
@@ -90,6 +91,7 @@ fn rooms_touch_only_what_the_table_allows() {
         ("tests", &ROOMS),
         ("simulator", &["protocol"]),
         ("decoders", &["protocol", "solana-anchor", "audit"]),
+        ("models", &[]),
         ("benches", &ROOMS),
     ]);
     let never: BTreeMap<&str, &[&str]> = BTreeMap::from([

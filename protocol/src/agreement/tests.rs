@@ -182,6 +182,75 @@ fn who_has_a_certificate_helps_the_one_who_cannot_see_it() {
     assert_eq!((certificate.round > Round(0), certificate.value), (true, world.chain[2].clone()));
 }
 
+/// The rounds until all have a certificate, under an honest coordinator, where a liar has long since given each trustee
+/// another prevote for every round: each completes a quorum at one trustee alone, who is not the next proposer.
+fn rounds_against_planted_votes(rounds_max: u32, proof_counts: bool) -> Option<u32> {
+    let world = World::new(4);
+    let liar = proposer_of(&world, 3);
+    let mut nodes: Vec<Node> = (0..3).map(|round| Node::new(&world, proposer_of(&world, round), 2, 0)).collect();
+    // As a lying coordinator left it: the first is locked on one value, the second on another since later.
+    let (a, b) = (Some(world.hash(1)), Some(world.hash(2)));
+    let votes =
+        [[(a, a), (None, None), (a, None)], [(None, None), (b, b), (b, None)], [(None, None); 3], [(None, None); 3]];
+    for (round, votes) in (0..).map(Round).zip(votes) {
+        let mut said = Vec::new();
+        if round.0 < 2 {
+            let (value, justification) = (world.chain[1 + round.0 as usize].clone(), Vec::new());
+            said.push(
+                world.sign(proposer_of(&world, round.0), Proposal { round, value, valid_round: None, justification }),
+            );
+        }
+        for (node, (prevote, precommit)) in nodes.iter().zip(votes) {
+            said.push(world.sign(node.me, Prevote { round, value: prevote }));
+            said.push(world.sign(node.me, Precommit { round, value: precommit }));
+        }
+        for (node, (_, lock)) in nodes.iter_mut().zip(votes) {
+            said.iter().for_each(|envelope| node.absorb(envelope));
+            node.absorb(&world.sign(liar, Prevote { round, value: lock }));
+        }
+    }
+    let mut now = 0;
+    let mut planted = BTreeSet::new();
+    for _ in 0..rounds_max * 20 {
+        settle(&world, &mut nodes, now);
+        if nodes.iter().all(|node| node.votes.certificate().is_some()) {
+            return nodes.iter().map(|node| node.voter.round().0).max();
+        }
+        let round = nodes.iter().map(|node| node.voter.round()).max().unwrap();
+        if round.0 > rounds_max {
+            return None;
+        }
+        let prevotes: Vec<Option<Hash>> =
+            nodes.iter().filter_map(|node| nodes[0].votes.prevote(round, node.me)).collect();
+        let wanted =
+            prevotes.iter().flatten().find(|hash| prevotes.iter().filter(|vote| **vote == Some(**hash)).count() == 2);
+        if let Some(wanted) = wanted.filter(|_| prevotes.len() == 3 && planted.insert(round)) {
+            let shown = nodes.iter().position(|node| {
+                node.me != proposer_of(&world, round.0) && nodes[0].votes.prevote(round, node.me) == Some(Some(*wanted))
+            });
+            for (at, node) in nodes.iter_mut().enumerate() {
+                let value = (Some(at) == shown).then_some(*wanted);
+                node.absorb(&world.sign(liar, Prevote { round, value }));
+                // The honest coordinator's board has the vote for nil.
+                let refusal = node.votes.absorb(&world.sign(liar, Prevote { round, value: None }));
+                if refusal == Err(VoteRefusal::Second { sender: liar }) && proof_counts {
+                    node.votes.distrust(liar);
+                }
+            }
+            settle(&world, &mut nodes, now);
+        }
+        now = nodes.iter().filter_map(|node| node.voter.next_wake(TimeMs(now))).min().unwrap().0;
+    }
+    None
+}
+
+#[test]
+fn votes_planted_for_every_round_do_not_stop_trustees_that_see_the_proof() {
+    assert_eq!(rounds_against_planted_votes(60, false), None, "guard: without the rule they never agree");
+    let rounds = rounds_against_planted_votes(60, true).unwrap();
+    assert!(rounds <= 12, "healed in round 4, certified in round {rounds}");
+}
+
 #[test]
 fn a_restart_restores_the_lock_and_says_nothing_twice() {
     let world = World::new(4);

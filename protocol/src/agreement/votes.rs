@@ -13,7 +13,11 @@ use crate::{
     manifest::Manifest,
     signed::{Body, Envelope, Sender},
 };
-use alloc::{collections::BTreeMap, vec, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec,
+    vec::Vec,
+};
 
 /// Proposals, prevotes and precommits by round and sender. The same messages give the same `Votes` in any order, as
 /// long as no sender has two bodies for one slot; of two, the one that came first is kept.
@@ -33,6 +37,8 @@ pub struct Votes {
     certified: BTreeMap<Round, Hash>,
     /// The highest round in which each trustee has said something.
     highest: BTreeMap<TrusteeIndex, Round>,
+    /// Who is proven to have said two things in one place.
+    two_faced: BTreeSet<TrusteeIndex>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -133,6 +139,7 @@ impl Votes {
             polkas: BTreeMap::new(),
             certified: BTreeMap::new(),
             highest: BTreeMap::new(),
+            two_faced: BTreeSet::new(),
         }
     }
 
@@ -167,7 +174,7 @@ impl Votes {
                 let votes = &mut self.rounds.entry(round).or_default().prevotes;
                 insert(votes, sender, Vote { value: *value, signature })?;
                 if let Some(hash) = value
-                    && let Some(vouches) = quorum(votes, hash, self.q)
+                    && let Some(vouches) = quorum(votes, hash, self.q, &self.two_faced)
                 {
                     self.polkas.entry((round, *hash)).or_insert(vouches);
                 }
@@ -176,7 +183,7 @@ impl Votes {
                 let votes = &mut self.rounds.entry(round).or_default().precommits;
                 insert(votes, sender, Vote { value: *value, signature })?;
                 if let Some(hash) = value
-                    && quorum(votes, hash, self.q).is_some()
+                    && quorum(votes, hash, self.q, &BTreeSet::new()).is_some()
                 {
                     self.certified.entry(round).or_insert(*hash);
                 }
@@ -222,6 +229,18 @@ impl Votes {
         Ok(())
     }
 
+    /// From now on this trustee's prevotes complete no quorum here: it is proven to have said two things in one place.
+    /// (P-AGR-8)
+    ///
+    /// A liar may have given each trustee another prevote for every round to come, while a lying coordinator let it. Then it
+    /// could for ever show a new quorum to one trustee alone, lock it on another value than the next proposer's, and stop
+    /// the agreement. Any two that hold different bodies of the liar cannot both agree with the board that an honest
+    /// coordinator shows them: so all that are left without proof see the same. Safety needs no such votes, and precommits
+    /// count as ever: a certificate is one whoever signed it.
+    pub fn distrust(&mut self, trustee: TrusteeIndex) {
+        self.two_faced.insert(trustee);
+    }
+
     /// The election.
     #[must_use]
     pub fn election(&self) -> &ElectionId {
@@ -249,7 +268,7 @@ impl Votes {
     pub fn certificates(&self) -> impl Iterator<Item = VoteSetCertificate> {
         self.certified.iter().filter_map(|(round, hash)| {
             let value = self.values.get(hash)?.clone();
-            let vouches = quorum(&self.rounds.get(round)?.precommits, hash, self.q)?;
+            let vouches = quorum(&self.rounds.get(round)?.precommits, hash, self.q, &BTreeSet::new())?;
             Some(VoteSetCertificate { round: *round, value, vouches })
         })
     }
@@ -395,11 +414,16 @@ fn insert(votes: &mut BTreeMap<TrusteeIndex, Vote>, sender: TrusteeIndex, vote: 
     }
 }
 
-/// Everybody who voted for the value, if they are at least `q`.
-fn quorum(votes: &BTreeMap<TrusteeIndex, Vote>, hash: &Hash, q: u16) -> Option<Vec<Vouch>> {
+/// Everybody who voted for the value, but those left out, if they are at least `q`.
+fn quorum(
+    votes: &BTreeMap<TrusteeIndex, Vote>,
+    hash: &Hash,
+    q: u16,
+    left_out: &BTreeSet<TrusteeIndex>,
+) -> Option<Vec<Vouch>> {
     let vouches: Vec<Vouch> = votes
         .iter()
-        .filter(|(_, vote)| vote.value.as_ref() == Some(hash))
+        .filter(|(trustee, vote)| vote.value.as_ref() == Some(hash) && !left_out.contains(trustee))
         .map(|(trustee, vote)| Vouch { trustee: *trustee, signature: vote.signature })
         .collect();
     (vouches.len() >= q.into()).then_some(vouches)
