@@ -90,6 +90,7 @@ scenarios! {
     a_full_disk_of_a_trustee
     few_open_files
     an_old_data_folder_is_found_out
+    an_old_data_folder_of_a_shard_is_found_out
     a_cloned_trustee_is_found_out
     a_shard_killed_between_certificate_and_anchor
     the_ledger_is_away

@@ -19,7 +19,9 @@ mod folders;
 mod limits;
 mod storm;
 
-pub(crate) use folders::{a_cloned_trustee_is_found_out, an_old_data_folder_is_found_out};
+pub(crate) use folders::{
+    a_cloned_trustee_is_found_out, an_old_data_folder_is_found_out, an_old_data_folder_of_a_shard_is_found_out,
+};
 pub(crate) use limits::{a_full_disk_of_a_shard, a_full_disk_of_a_trustee, few_open_files};
 pub(crate) use storm::storm;
 
@@ -27,7 +29,7 @@ pub(crate) use storm::storm;
 pub(crate) type Scenario = (&'static str, fn(&mut House, u64));
 
 /// All of them, and what a soak draws from.
-pub(crate) const ALL: [Scenario; 19] = [
+pub(crate) const ALL: [Scenario; 20] = [
     ("nothing goes wrong", calm),
     ("shards are killed while ballots are cast", shards_killed_while_casting),
     ("a trustee is killed in each stage", trustees_killed_in_each_stage),
@@ -44,6 +46,7 @@ pub(crate) const ALL: [Scenario; 19] = [
     ("the full disk of a trustee", a_full_disk_of_a_trustee),
     ("few open files", few_open_files),
     ("an old data folder", an_old_data_folder_is_found_out),
+    ("an old data folder of a shard", an_old_data_folder_of_a_shard_is_found_out),
     ("a cloned trustee", a_cloned_trustee_is_found_out),
     ("a shard killed between certificate and anchor", a_shard_killed_between_certificate_and_anchor),
     ("the ledger is away", the_ledger_is_away),
@@ -108,12 +111,12 @@ pub(crate) fn calm(house: &mut House, seed: u64) {
 
 /// The home shard is killed four times, the other one once; every ballot is recorded once, every receipt is honoured.
 pub(crate) fn shards_killed_while_casting(house: &mut House, seed: u64) {
-    let election = house.open_election("killed-shards", 120, 0, seed);
+    let election = house.open_election("killed-shards", 150, 0, seed);
     let mut kills = vec![(0, 90), (0, 70), (1, 50), (0, 30), (0, 10)];
     house.cast_while(&election, Pace::default(), |house, recorded| {
         if let Some((shard, _)) = kills.pop_if(|(_, after)| recorded >= *after) {
             house.shards[shard].kill();
-            assert!(recorded < 120, "everything was cast before the kill");
+            assert!(recorded < 150, "everything was cast before the kill");
             thread::sleep(SECOND / 5);
             house.shards[shard].come_back();
         }

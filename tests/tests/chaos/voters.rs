@@ -44,9 +44,9 @@ pub(crate) struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            batch: 5,
-            in_flight: 3,
-            pause: Duration::from_millis(40),
+            batch: 4,
+            in_flight: 2,
+            pause: Duration::from_millis(150),
             call: Duration::from_secs(6),
             patience: Duration::from_secs(60),
         }

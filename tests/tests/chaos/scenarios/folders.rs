@@ -1,8 +1,10 @@
 //! Data folders that are not what they should be: old ones, and two of one.
 
-use std::fs;
+use std::{fs, path::Path, time::Instant};
 
-use super::{Election, Every, House, Outcome, Pace, SECOND};
+use proto::v1::Status;
+
+use super::{Door, Election, Every, House, Outcome, Pace, SECOND};
 use crate::house::{Daemon, copy};
 
 /// How a trustee says that its folder is old, or that there are two of it.
@@ -67,6 +69,75 @@ pub(crate) fn an_old_data_folder_is_found_out(house: &mut House, seed: u64) {
     house.until(&election, "found out still", |status| {
         status.trustees[2].reachable && status.trustees[2].waiting.contains("STATE_ROLLBACK")
     });
+}
+
+/// The home shard comes back with a copy of its data folder that lacks ballots for which receipts were given. The trustees have
+/// them: the shard finds out as soon as they have spoken, says so, and gives no receipt any more; with its own folder again it
+/// goes on. Voters are kept away until it has said so: what it promises before is its word alone.
+pub(crate) fn an_old_data_folder_of_a_shard_is_found_out(house: &mut House, seed: u64) {
+    let election = house.open_election("old-shard", 90, 1, seed);
+    let data = house.shards[1].data();
+    let copies = ["old", "new"].map(|name| house.folder.join(format!("{name}-folder-of-shard-2")));
+    let mut step = 0;
+    let mut since = Instant::now();
+    let (mut said, mut before) = (false, 0);
+    let pace = Pace { pause: SECOND / 5, ..Pace::default() };
+    house.cast_while(&election, pace, |house, recorded| {
+        let shard = &mut house.shards[1];
+        match step {
+            0 if recorded >= 15 => {
+                shard.kill();
+                copy(&data, &copies[0]);
+                shard.come_back();
+                step = 1;
+            }
+            1 if recorded >= 35 => {
+                // The trustees have all of it.
+                let all = |status: &Status| status.final_size >= status.logged && status.logged >= 30;
+                house.until(&election, "final", all);
+                doors(house, Door::Reset);
+                exchange(&mut house.shards[1], &data, &copies[1], &copies[0]);
+                before = election.history.recorded();
+                step = 2;
+            }
+            2 => {
+                let rollback = |text: &String| text.contains("LOG_ROLLBACK");
+                let says = house.look(&election).is_some_and(|status| status.troubles.iter().any(rollback));
+                if says && !said {
+                    said = true;
+                    since = Instant::now();
+                    doors(house, Door::Open);
+                }
+                assert_eq!(recorded, before, "it promised what it cannot keep");
+                if said && since.elapsed() > 3 * SECOND {
+                    let shard = &mut house.shards[1];
+                    shard.kill();
+                    fs::remove_dir_all(&data).unwrap();
+                    copy(&copies[1], &data);
+                    shard.come_back();
+                    step = 3;
+                }
+            }
+            _ => {}
+        }
+    });
+    assert_eq!((step, said), (3, true), "the shard did not notice");
+    super::finish(house, &election);
+}
+
+fn doors(house: &House, door: Door) {
+    for proxy in &house.to_shards {
+        proxy.set_door(door);
+        proxy.reset_all();
+    }
+}
+
+/// While it does not run: its data go to `aside`, and these come in their place.
+fn exchange(daemon: &mut Daemon, data: &Path, aside: &Path, instead: &Path) {
+    daemon.kill();
+    fs::rename(data, aside).unwrap();
+    copy(instead, data);
+    daemon.come_back();
 }
 
 /// Two daemons with one trustee's folder answer by turns, from the opening to the end. At least one finds out and stops; the

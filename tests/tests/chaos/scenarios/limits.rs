@@ -15,7 +15,7 @@ pub(crate) fn a_full_disk_of_a_shard(house: &mut House, seed: u64) {
     house.shards[0].restart();
     house.fill_disk(&house.shards[0], LEFT);
     let mut full = None;
-    let pace = Pace { patience: Duration::from_secs(100), ..Pace::default() };
+    let pace = Pace { batch: 10, patience: Duration::from_secs(100), ..Pace::default() };
     house.cast_while(&election, pace, |house, recorded| {
         let now = Instant::now();
         match full {

@@ -29,7 +29,9 @@ enum Act {
 
 impl Storm {
     fn new(seed: u64) -> Self {
-        Self { state: seed, calm_until: Instant::now(), over: None, acts: Vec::new() }
+        // Off the sequence from which the seed itself may have been drawn.
+        let state = mixed(seed ^ 0x7374_6f72_6d00);
+        Self { state, calm_until: Instant::now(), over: None, acts: Vec::new() }
     }
 
     fn draw(&mut self, below: usize) -> usize {
