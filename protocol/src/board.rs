@@ -158,7 +158,7 @@ impl Board {
                 self.conclude_tally();
             }
             33 | 40 => self.conclude_tally(),
-            50..=53 if self.rehearsal_signature.is_none() => {
+            50..=53 if slot.topic == u16::from(Purpose::Rehearsal.tag()) && self.rehearsal_signature.is_none() => {
                 self.rehearsal_signature = self.find_rehearsal_signature();
             }
             _ => {}

@@ -241,13 +241,21 @@ impl Board {
         self.rehearsal_signature
     }
 
-    /// Looks for it on the board.
+    /// Looks for it on the board: the first attempt that everybody has answered rightly, also where a later one was asked
+    /// for in the meantime, so that the order of arrival makes no difference. (P-BRD-2)
     pub(super) fn find_rehearsal_signature(&self) -> Option<[u8; 64]> {
         let message = ceremony::rehearsal_statement(self.key.as_ref()?);
-        let attempt = self.newest_request(Purpose::Rehearsal)?.attempt;
-        match self.progress(Purpose::Rehearsal, attempt, &message)? {
-            Progress::Signed(signature) => Some(signature),
-            _ => None,
-        }
+        let newest = self.newest_request(Purpose::Rehearsal)?.attempt;
+        (1..=newest.0).map(Attempt).find_map(|attempt| {
+            // Before everybody has answered there is nothing to add up, and looking costs curve arithmetic.
+            let view = self.signing(Purpose::Rehearsal, attempt)?;
+            if view.shares.len() < view.request.signers.len() {
+                return None;
+            }
+            match self.progress(Purpose::Rehearsal, attempt, &message)? {
+                Progress::Signed(signature) => Some(signature),
+                _ => None,
+            }
+        })
     }
 }
