@@ -12,6 +12,7 @@ use crate::{
     wire::Network,
     wire::{Node, Packet},
 };
+use protocol::board::Stage;
 use rand_core::SeedableRng as _;
 use std::{cmp::Ordering, collections::BinaryHeap, sync::Arc};
 
@@ -70,6 +71,8 @@ pub struct Ground {
     pub now: u64,
     /// Whether faults still happen.
     pub faulty: bool,
+    /// Where the election stands, as the home shard sees it.
+    pub stage: Stage,
     /// All chance.
     pub dice: Dice,
     /// The network.
@@ -94,7 +97,8 @@ impl Ground {
     pub fn new(setup: Arc<Setup>, keep_lines: bool) -> Self {
         Self {
             now: 0,
-            faulty: setup.profile.faults_until > 0,
+            faulty: false,
+            stage: Stage::Created,
             dice: Dice::seed_from_u64(setup.seed),
             network: Network::default(),
             memo: Memo::default(),

@@ -1,5 +1,7 @@
 //! How hard a life a run is given.
 
+use protocol::board::Stage;
+
 use crate::{
     Dice,
     setup::{below, chance},
@@ -17,8 +19,10 @@ pub struct Profile {
     pub ballots: Option<u64>,
     /// Voters that do not just vote once.
     pub odd_voters: u64,
-    /// When the healing begins.
-    pub faults_until: u64,
+    /// In which stage the faults begin.
+    pub faults_from: Option<Stage>,
+    /// How long they last.
+    pub faults_for: u64,
     /// Messages lost.
     pub loss: u64,
     /// Messages delivered twice.
@@ -56,9 +60,19 @@ impl Profile {
     #[must_use]
     pub fn named(name: &str, seed: u64) -> Option<Self> {
         let mut dice = Dice::seed_from_u64(seed ^ 0x00f1_1e00_0000);
-        let until = 3_000 + below(&mut dice, 20_000);
+        let faults_from = match below(&mut dice, 20) {
+            0..=4 => Stage::Created,
+            5..=6 => Stage::KeyCeremony,
+            7..=8 => Stage::Rehearsal,
+            9 => Stage::Ready,
+            10..=13 => Stage::Open,
+            14..=17 => Stage::Closing,
+            18 => Stage::Tally,
+            _ => Stage::Anchoring,
+        };
+        let faults_for = 2_500 + below(&mut dice, 16_000);
         let calm = Self { name: "calm", odd_voters: 200, ..Self::default() };
-        let base = Self { faults_until: until, liars: 400, slow: 20, ..calm };
+        let base = Self { faults_from: Some(faults_from), faults_for, liars: 400, slow: 20, ..calm };
         Some(match name {
             "calm" => calm,
             "bench" => Self { name: "bench", trustees: Some(4), ballots: Some(30), odd_voters: 0, ..calm },

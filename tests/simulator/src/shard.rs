@@ -33,6 +33,7 @@ use std::{
 mod errands;
 mod intake;
 mod lane;
+mod rebuild;
 mod relay;
 
 use errands::Errands;
@@ -109,6 +110,7 @@ pub struct ShardNode {
     /// A liar's: what may be shown, to whom.
     offers: Vec<Said>,
     views: Vec<View>,
+    rebuild: Option<rebuild::Rebuild>,
 }
 
 /// What one trustee is shown by a liar.
@@ -131,6 +133,7 @@ impl ShardNode {
             policy,
             offers: Vec::new(),
             views: vec![View::default(); usize::from(n)],
+            rebuild: None,
         }
     }
 
@@ -209,7 +212,10 @@ impl ShardNode {
         let outcome = match packet.message {
             Message::Exchanged { .. } | Message::RollTaken => self.exchanged(ground, packet),
             Message::Followed { .. } => self.followed(ground, packet),
-            Message::LogPage { .. } => Ok(()),
+            Message::LogPage { .. } => {
+                self.log_page(packet);
+                Ok(())
+            }
             Message::Cast(ref ballot) => {
                 let ballot = ballot.clone();
                 self.cast(ground, packet.from, packet.call, ballot)
@@ -287,6 +293,12 @@ impl ShardNode {
                     let home = Sender::Shard(ground.setup.manifest.home);
                     ground.watch.board(home, &process.board);
                 }
+            }
+            if changed {
+                ground.stage = self.process.as_ref().expect("it runs").board.stage();
+            }
+            if self.rebuilding(ground)? {
+                break;
             }
             self.work_intake(ground)?;
             self.make_checkpoints(ground)?;
@@ -457,7 +469,9 @@ impl Process {
             match record {
                 Record::Ballots(lane, ballots) => {
                     for bytes in ballots {
-                        self.put(ground, *lane, bytes);
+                        if !self.put(ground, *lane, bytes) {
+                            ground.watch.broken("I09", format_args!("a stored ballot is refused"));
+                        }
                     }
                 }
                 Record::Final(lane, note) => self.lanes[usize::from(lane.0)].confirmed = Some((**note).clone()),
@@ -472,11 +486,12 @@ impl Process {
     }
 
     /// Puts a durable ballot in.
-    fn put(&mut self, ground: &mut Ground, lane: LaneIndex, bytes: &Arc<[u8]>) {
-        let Some(form) = &self.form else { return };
-        let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) else { return };
+    /// `false`: it cannot be.
+    fn put(&mut self, ground: &mut Ground, lane: LaneIndex, bytes: &Arc<[u8]>) -> bool {
+        let Some(form) = &self.form else { return false };
+        let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) else { return false };
         let Ok(ballot) = ground.memo.verify(form, bytes) else {
-            return ground.watch.broken("I09", format_args!("a stored ballot does not verify"));
+            return false;
         };
         let leaf = ground.memo.leaf(bytes);
         let (log, memo) = (&lane.log, RefCell::new(&mut ground.memo));
@@ -489,8 +504,9 @@ impl Process {
                 let known = Known { lane: lane.index, index, leaf, credential: ballot.credential() };
                 self.known.insert(ballot.digest(), known);
                 lane.push(bytes.clone(), leaf);
+                true
             }
-            Err(trouble) => ground.watch.broken("I09", format_args!("a stored ballot is refused: {trouble}")),
+            Err(_) => false,
         }
     }
 

@@ -13,13 +13,20 @@ use crate::{
     watch::Violation,
     wire::{Node, Packet},
 };
-use protocol::{board::Stage, evidence::Wrong, ids::TrusteeIndex, signed::Sender};
+use protocol::{
+    board::Stage,
+    evidence::Wrong,
+    ids::TrusteeIndex,
+    signed::{Body, Sender},
+};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// After the healing an election has this long to come to its end, in virtual milliseconds.
 pub const LIVENESS_MS: u64 = 150_000;
 /// Events of one run, at most.
 const EVENTS_MAX: u64 = 400_000;
+/// The faults begin then, wherever the election stands.
+const LATEST_MS: u64 = 20_000;
 /// How often chance may strike.
 const MISCHIEF_MS: u64 = 350;
 
@@ -83,7 +90,10 @@ impl Cast {
         if chance(dice, profile.liars) {
             while left > 0 && (cast.liars.is_empty() || chance(dice, 700)) {
                 left -= 1;
-                let policy = usize::try_from(below(dice, TRUSTEES.len() as u64)).unwrap_or(0);
+                let mut policy = usize::try_from(below(dice, TRUSTEES.len() as u64)).unwrap_or(0);
+                if TRUSTEES[policy].stops_ceremony && !chance(dice, 200) {
+                    policy = usize::try_from(below(dice, TRUSTEES.len() as u64)).unwrap_or(0);
+                }
                 cast.liars.push((one(dice), policy));
             }
         }
@@ -123,7 +133,9 @@ pub struct World {
     official: OfficialNode,
     cast: Cast,
     voting: bool,
+    began: bool,
     healed: bool,
+    healed_at: u64,
 }
 
 impl World {
@@ -165,7 +177,9 @@ impl World {
             official: OfficialNode::default(),
             cast,
             voting: false,
+            began: false,
             healed: false,
+            healed_at: 0,
         };
         world.begin();
         world
@@ -177,13 +191,22 @@ impl World {
         }
         self.shard.start(&mut self.ground);
         self.ground.timer(5, Node::Official, 0, 0);
-        let until = self.ground.setup.profile.faults_until;
-        if until > 0 {
-            self.ground.at(1, Event::Mischief);
-            self.ground.at(until, Event::Heals);
-        } else {
-            self.healed = true;
+        self.healed = self.ground.setup.profile.faults_from.is_none();
+        self.misfortune();
+    }
+
+    /// From the stage of the profile on everything may go wrong, for a while.
+    fn misfortune(&mut self) {
+        let profile = self.ground.setup.profile;
+        let late = self.ground.now > LATEST_MS;
+        if self.began || profile.faults_from.is_none_or(|from| self.ground.stage < from && !late) {
+            return;
         }
+        self.began = true;
+        self.ground.faulty = true;
+        crate::note!(self.ground, "the faults begin");
+        self.ground.at(self.ground.now + 1, Event::Mischief);
+        self.ground.at(self.ground.now + profile.faults_for, Event::Heals);
     }
 
     /// Runs to the end.
@@ -191,15 +214,15 @@ impl World {
     /// # Errors
     /// The first invariant that does not hold.
     pub fn run(&mut self) -> Result<Ending, Violation> {
-        let deadline = self.ground.setup.profile.faults_until + LIVENESS_MS;
         while let Some(event) = self.ground.happens_next() {
             if self.ground.trace.events() > EVENTS_MAX {
                 return Err(Violation::new("I19", format!("more than {EVENTS_MAX} messages in one election")));
             }
-            if self.ground.now > deadline {
+            if self.ground.now > self.healed_at + LIVENESS_MS {
                 break;
             }
             self.happens(event);
+            self.misfortune();
             if let Some(violation) = self.ground.watch.violation.take() {
                 return Err(violation);
             }
@@ -450,6 +473,7 @@ impl World {
         crate::note!(self.ground, "the faults are over");
         self.ground.faulty = false;
         self.healed = true;
+        self.healed_at = self.ground.now;
         if self.ground.network.heal() {
             self.ground.coverage.fault("net.healed");
         }
@@ -468,6 +492,7 @@ impl World {
             let life = self.shard.life;
             self.shard = ShardNode::new(self.ground.setup.shard.clone(), None, 2, n);
             self.shard.life = life;
+            self.shard.begin_rebuild();
             self.shard.start(&mut self.ground);
         }
     }
@@ -519,7 +544,7 @@ impl World {
         if before_opening && somebody_faulty && (names.iter().all(|name| faulty(name)) || self.given_up_by_faulty()) {
             return Ok(Ending::Waits);
         }
-        if self.chain.forged || self.cast.coordinator.is_some() {
+        if self.chain.forged || (self.cast.coordinator.is_some() && self.is_beyond_repair()) {
             return Ok(Ending::Waits);
         }
         let id = match stage {
@@ -541,6 +566,26 @@ impl World {
             stage.name()
         );
         Err(Violation::new(id, text))
+    }
+
+    /// What a lying coordinator has done that no honest one can undo: honest trustees hold logs that contradict each
+    /// other, or it has announced anchors that are not on the chain.
+    fn is_beyond_repair(&self) -> bool {
+        let honest: Vec<_> =
+            self.trustees.iter().filter(|one| one.is_honest()).filter_map(|one| one.process.as_ref()).collect();
+        let forked = honest.iter().enumerate().any(|(at, one)| {
+            honest.iter().skip(at + 1).any(|other| {
+                one.logs().iter().zip(other.logs()).any(|(one, other)| one.iter().zip(other).any(|(a, b)| a != b))
+            })
+        });
+        let landed: Vec<[u8; 64]> = self.chain.finalized(self.ground.now).map(|landing| landing.signature).collect();
+        let belied = honest.iter().any(|process| {
+            process.keeper.board().of_kind(54).any(|envelope| match &envelope.body {
+                Body::Anchored(anchored) => !landed.contains(&anchored.signature),
+                _ => false,
+            })
+        });
+        forked || belied
     }
 
     /// Attempt after attempt was given up, each with a reason that somebody faulty gave.

@@ -64,8 +64,9 @@ impl ShardNode {
         }
         let process = self.process.as_mut().expect("it runs");
         let waiting = Waiting { from, call, bytes };
+        let rebuilding = self.rebuild.is_some();
         let open = process.board.opened() && !process.board.closed() && process.ends.is_none();
-        if process.lanes.iter().any(|lane| lane.blocked) {
+        if rebuilding || process.lanes.iter().any(|lane| lane.blocked) {
             self.answer(ground, &waiting, Answer::TryLater(2000));
         } else if !open || process.lanes.is_empty() {
             self.cast_late(ground, &waiting);
@@ -172,7 +173,9 @@ impl ShardNode {
                 Ok(()) => {
                     let process = self.process.as_mut().expect("it runs");
                     for bytes in &ballots {
-                        process.put(ground, lane, bytes);
+                        if !process.put(ground, lane, bytes) {
+                            ground.watch.broken("I09", format_args!("a ballot that was judged good is refused"));
+                        }
                     }
                     process.lanes[usize::from(lane.0)].checkpoint_at.get_or_insert(ground.now + CHECKPOINT_MS);
                 }

@@ -51,6 +51,7 @@ pub(super) struct Link {
     seen: u64,
     pub(super) followed: Vec<u64>,
     needs_roll: bool,
+    whole: bool,
 }
 
 impl Link {
@@ -58,6 +59,9 @@ impl Link {
         let calls = [self.under_way.map(|call| call.1), self.roll_under_way.map(|call| call.1)];
         let calls = calls.into_iter().flatten().min();
         if self.under_way.is_some() { calls.unwrap_or(u64::MAX) } else { self.next_at.min(calls.unwrap_or(u64::MAX)) }
+    }
+    pub(super) fn has_whole_journal(&self) -> bool {
+        self.whole
     }
     fn fails(&mut self, now: u64) {
         self.under_way = None;
@@ -104,7 +108,7 @@ impl ShardNode {
             self.call_trustee(ground, index);
         }
         let process = self.process.as_mut().expect("it runs");
-        if process.lanes.is_empty() {
+        if process.lanes.is_empty() || self.rebuild.is_some() {
             for link in &mut process.follows {
                 link.next_at = ground.now + LOOK_AGAIN_MS;
             }
@@ -229,6 +233,8 @@ impl ShardNode {
             }
         }
         let process = self.process.as_mut().expect("it runs");
+        let link = &mut process.links[usize::from(index) - 1];
+        link.whole = link.taken >= journal_len;
         let over = matches!(process.board.stage(), Stage::Complete | Stage::Stopped);
         let pause = match (more, over, wake_ms) {
             (true, ..) => PAUSE_MS,
