@@ -37,21 +37,14 @@ fn proposer(election: &Hash, n: u16, round: u32) -> u64 {
     turn.checked_rem(n.into()).unwrap_or(0).saturating_add(1)
 }
 
+/// From this round on a vote set may end before the stated ends. (P-VOT-5)
+const STATED_ENDS_ROUNDS: u32 = 8;
+
 /// Quorums of precommits certify the recomputed vote set and no other.
 pub(crate) fn judge(record: &Record, keys: &Keys, ends: &[LaneEnd], boxes: &Boxes) -> Result<(Hash, String), Finding> {
     let manifest = &record.manifest;
     let value = vote_set(keys, ends, boxes);
     let hash = vote_set_hash(&manifest.election, &value);
-    for envelope in record.kind(24) {
-        let Body::Sealed { lanes } = &envelope.body else { continue };
-        let good = lanes.len() == ends.len()
-            && lanes.iter().zip(ends).all(|((size, root), end)| end.0 > *size || (end.0, end.1) == (*size, *root));
-        must(
-            good,
-            || "lanes that reach the ends which the home shard stated".into(),
-            || format!("{:?} where {:?} was stated", sizes(ends), sizes(lanes)),
-        )?;
-    }
     let mut votes: BTreeMap<(u32, Hash), BTreeSet<u16>> = BTreeMap::new();
     for envelope in record.kind(32) {
         if let Body::Vote { value: Some(value) } = &envelope.body {
@@ -63,6 +56,18 @@ pub(crate) fn judge(record: &Record, keys: &Keys, ends: &[LaneEnd], boxes: &Boxe
     let Some((round, voters)) = votes.iter().next().map(|((round, _), voters)| (*round, voters.len())) else {
         return Err(finding(format!("{q} precommits of one round for one vote set"), "fewer"));
     };
+    for envelope in record.kind(24) {
+        let Body::Sealed { lanes } = &envelope.body else { continue };
+        let good = lanes.len() == ends.len()
+            && lanes.iter().zip(ends).all(|((size, root), end)| {
+                end.0 > *size || (end.0, end.1) == (*size, *root) || (end.0 < *size && round >= STATED_ENDS_ROUNDS)
+            });
+        must(
+            good,
+            || format!("lanes that reach the ends which the home shard stated, before round {STATED_ENDS_ROUNDS}"),
+            || format!("{:?} where {:?} was stated", sizes(ends), sizes(lanes)),
+        )?;
+    }
     if let Some((round, other)) = votes.keys().find(|(_, value)| *value != hash) {
         let expected = format!("certificates for the vote set that the log gives, {}", hex(&hash));
         return Err(finding(expected, format!("one for {} in round {round}", hex(other))));

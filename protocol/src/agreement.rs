@@ -77,6 +77,12 @@ impl Rotation {
     }
 }
 
+/// From this round on a vote set may end before the ends that the home shard has stated. (P-VOT-5)
+///
+/// The statement only says what is worth waiting for. Were it binding for ever, a shard that states more than it hands
+/// out, or dies with it, would end the election; what is final is safe without it (P-AGR-5).
+pub const STATED_ENDS_ROUNDS: u32 = 8;
+
 /// What a trustee thinks of a vote set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judgement {

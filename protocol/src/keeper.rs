@@ -278,13 +278,13 @@ impl Keeper {
         }
     }
 
-    /// The vote set that this trustee would propose: its lanes as they stand, once they reach the stated end.
+    /// The vote set that this trustee would propose: its lanes as they stand, once they reach the stated end, or once
+    /// that has been waited for long enough. (P-VOT-5)
     fn proposal(&self) -> Option<&VoteSet> {
         let newest = self.snapshots.last()?;
         let sealed = self.board.sealed()?;
-        let reached = sealed.lanes.len() == newest.vote_set.lanes.len()
-            && sealed.lanes.iter().zip(&newest.vote_set.lanes).all(|(end, own)| own.size >= end.size);
-        reached.then_some(&newest.vote_set)
+        let waited = self.voter.round().0 >= crate::agreement::STATED_ENDS_ROUNDS;
+        (waited || sealed.is_reached_by(&newest.vote_set)).then_some(&newest.vote_set)
     }
 
     /// Whether new leaves of a lane may be taken, up to `new_size` of them in all. (P-BOX-6)

@@ -56,6 +56,15 @@ message! {
     }
 }
 
+impl Sealed {
+    /// Whether a vote set has everything that is stated here.
+    #[must_use]
+    pub fn is_reached_by(&self, value: &VoteSet) -> bool {
+        self.lanes.len() == value.lanes.len()
+            && self.lanes.iter().zip(&value.lanes).all(|(end, own)| own.size >= end.size)
+    }
+}
+
 message! {
     /// What trustees agree on. Its hash names it in votes. (P-AGR-1)
     VoteSet {

@@ -3,7 +3,7 @@
 use super::{Decision, Duty, Keeper, LOTS_WAIT_MS, STAND_BY_MS};
 use crate::{
     agreement::{
-        Backing, judge,
+        Backing, Judgement, STATED_ENDS_ROUNDS, judge,
         messages::{Close, Open, VoteSet},
     },
     board::{Stage, Transactions},
@@ -147,7 +147,15 @@ impl Keeper {
             same.map(|closed| closed.vote_set.clone())
         };
         let cosigned = &self.cosigned;
-        let judge = |value: &VoteSet, backing: Backing| judge(value, backing, cosigned, own_at);
+        let sealed = self.board.sealed();
+        let waits = self.voter.round().0 < STATED_ENDS_ROUNDS;
+        let judge = |value: &VoteSet, backing: Backing| {
+            let short = sealed.is_some_and(|sealed| !sealed.is_reached_by(value));
+            if waits && short && backing == Backing::Proposed {
+                return Judgement::Invalid;
+            }
+            judge(value, backing, cosigned, own_at)
+        };
         let own = self.proposal().cloned();
         let message = self.voter.duty(now, self.board.votes(), &judge, own.as_ref());
         message.into_iter().map(Into::into).collect()

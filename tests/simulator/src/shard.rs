@@ -288,7 +288,7 @@ impl ShardNode {
                 if process.lanes.is_empty() {
                     process.start_lanes(ground, self.disk.records());
                 }
-                process.sum_up();
+                process.sum_up(ground);
                 if self.policy.is_none() && self.epoch == 1 {
                     let home = Sender::Shard(ground.setup.manifest.home);
                     ground.watch.board(home, &process.board);
@@ -510,13 +510,36 @@ impl Process {
         }
     }
 
-    /// Once the vote set is certified, the board gets the sums that this shard has added up itself.
-    fn sum_up(&mut self) {
+    /// Once the vote set is certified, the board gets the sums that this shard has added up itself: of the certified
+    /// ends, where its own log is longer.
+    fn sum_up(&mut self, ground: &mut Ground) {
         let Some(key) = self.board.key_certificate().map(protocol::ceremony::KeyCertificate::digest) else { return };
-        if self.board.certificate().is_none() || self.board.sums().is_some() {
+        let (Some(certificate), Some(form)) = (self.board.certificate(), &self.form) else { return };
+        if self.board.sums().is_some() {
             return;
         }
-        let boxes: Vec<&BallotBox> = self.lanes.iter().map(|lane| &lane.ballots).collect();
+        let setup = ground.setup.clone();
+        let mut certified = Vec::new();
+        for (lane, end) in self.lanes.iter().zip(&certificate.value.lanes) {
+            if lane.tree.size() <= end.size {
+                certified.push(lane.ballots.clone());
+                continue;
+            }
+            let mut part = BallotBox::new(&setup.manifest, form, setup.roll.clone(), lane.index);
+            for bytes in lane.log.iter().take(usize::try_from(end.size.0).unwrap_or(usize::MAX)) {
+                let Ok(ballot) = ground.memo.verify(form, bytes) else { return };
+                let memo = RefCell::new(&mut ground.memo);
+                let earlier = |leaf: LeafIndex| {
+                    let bytes = lane.log.get(usize::try_from(leaf.0).ok()?)?;
+                    memo.borrow_mut().verify(form, bytes).ok().map(|ballot| (*ballot).clone())
+                };
+                if part.absorb(&ballot, &earlier).is_err() {
+                    return;
+                }
+            }
+            certified.push(part);
+        }
+        let boxes: Vec<&BallotBox> = certified.iter().collect();
         if let Ok(Some(closed)) = ClosedBox::of(&boxes, key) {
             self.board.set_aggregate(&closed);
         }
