@@ -117,6 +117,8 @@ fn soak() {
             let at = usize::try_from(drawn % (2 * scenarios::ALL.len()) as u64).unwrap();
             let storm = ("storm", scenarios::storm as fn(&mut House, u64));
             let (name, run) = if hours > 0.0 { scenarios::ALL.get(at).copied().unwrap_or(storm) } else { storm };
+            let too_late = name.starts_with("the full disk") && !house.disks_can_fill();
+            let (name, run) = if too_late { storm } else { (name, run) };
             held += 1;
             println!("{held} seed {seed}: {name}");
             let begun = Instant::now();
