@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use proto::v1::{CastOutcome, CastRequest, FindBallotRequest, cast_outcome::Outcome as Wire};
 use protocol::{
     ballot::{CheckedBallot, SealError},
-    encoding::{Canonical as _, Hash},
+    encoding::{Canonical as _, Hash, digest, label},
     ids::{Credential, OptionIndex, StyleIndex},
     log::{Receipt, Rejection, leaf_hash},
 };
@@ -41,6 +41,12 @@ impl Sealed {
     ) -> Result<Self, SealError> {
         let bytes = election.form.seal(style, choices, key, rng)?;
         Ok(Self { voter: voter.to_owned(), bytes })
+    }
+
+    /// What servers find it by: everything but its signature.
+    fn ballot_id(&self) -> Vec<u8> {
+        let body = self.bytes.len().checked_sub(64).and_then(|body| self.bytes.get(..body));
+        digest(label::BALLOT, body.unwrap_or(&[])).to_vec()
     }
 
     /// The leaf that it becomes: what receipts and rejections name.
@@ -235,7 +241,7 @@ async fn refused(election: &Election, servers: &[Server], pending: &Pending, why
 /// # Errors
 /// No answer.
 pub async fn find(election: &Election, server: &Server, sealed: &Sealed) -> Result<Option<Fate>, ElectionTrouble> {
-    let request = FindBallotRequest { election_id: election.id.0.to_vec(), ballot_id: sealed.leaf().to_vec() };
+    let request = FindBallotRequest { election_id: election.id.0.to_vec(), ballot_id: sealed.ballot_id() };
     let outcome = server.voting().await?.find_ballot(request).await?.into_inner();
     Ok(match judge(election, sealed, outcome) {
         Answer::Final(fate) => Some(fate),

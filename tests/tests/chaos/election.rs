@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use booth::election::Server;
+use booth::{
+    cast::{Fate, Sealed, find},
+    election::Server,
+};
 use proto::v1::{ElectionRequest, Status};
 use protocol::ids::ElectionId;
 use serde_json::Value;
@@ -282,7 +285,13 @@ impl House {
         }
         // Whoever asks is told: the checker compares this with the receipts.
         for (shard, ballot) in ballots.iter().step_by(15).enumerate() {
-            self.runtime.block_on(voters.find(ballot, shard % voters.servers.len(), LOOK));
+            let shard = shard % voters.servers.len();
+            self.runtime.block_on(voters.find(ballot, shard, LOOK));
+            let sealed = Sealed { voter: String::new(), bytes: ballot.bytes.clone() };
+            let found = self.runtime.block_on(find(&voters.election, &voters.servers[shard], &sealed));
+            // No answer is no lie.
+            let told = found.is_err() || matches!(found, Ok(Some(Fate::Recorded(_))));
+            assert!(told, "a booth that asks for a recorded ballot hears: {found:?}");
         }
     }
 
