@@ -32,6 +32,7 @@ use std::{
 
 mod count;
 mod keys;
+mod votes;
 
 use count::Counted;
 
@@ -229,6 +230,7 @@ impl Watch {
     /// A trustee that does not lie has signed, and nothing has left yet.
     pub fn signed(&mut self, me: TrusteeIndex, life: u32, envelope: &Envelope, board: &Board) {
         self.signed.insert(envelope.signature);
+        self.look_at_statement(me, envelope, board);
         match &envelope.body {
             Body::SignCommitment(body) => {
                 let place = (me, body.purpose, body.attempt);
@@ -464,6 +466,7 @@ impl Watch {
             }
             if looked.certified {
                 for certificate in board.votes().certificates() {
+                    self.look_at_certificate(owner, &certificate);
                     if certificate.round.0 > 0 {
                         self.situations.push("the vote set was certified in a later round");
                     }
