@@ -59,6 +59,8 @@ pub struct Board {
     evidence: Vec<Evidence>,
     memory: CeremonyMemory,
     key: Option<KeyCertificate>,
+    /// Its digest, which nearly every question about a stage needs.
+    key_digest: Option<Hash>,
     signing_keys: Option<SigningKeys>,
     rehearsed: BTreeSet<TrusteeIndex>,
     rehearsal_signature: Option<[u8; 64]>,
@@ -82,6 +84,7 @@ impl Board {
             evidence: Vec::new(),
             memory: CeremonyMemory::default(),
             key: None,
+            key_digest: None,
             signing_keys: None,
             rehearsed: BTreeSet::new(),
             rehearsal_signature: None,
@@ -195,6 +198,7 @@ impl Board {
         }
         if let Some(key) = key {
             self.signing_keys = SigningKeys::new(&key.signing_key, &key.signing_shares, self.manifest.quorums.s).ok();
+            self.key_digest = Some(key.digest());
             self.key = Some(key);
             self.rehearsed.clear();
             self.rehearsal_signature = self.find_rehearsal_signature();
@@ -430,6 +434,11 @@ impl Board {
     pub fn key_certificate(&self) -> Option<&KeyCertificate> {
         self.key.as_ref()
     }
+    /// Digest of the certified keys.
+    #[must_use]
+    pub fn key_digest(&self) -> Option<Hash> {
+        self.key_digest
+    }
     /// The certified signing keys, decoded.
     #[must_use]
     pub fn signing_keys(&self) -> Option<&SigningKeys> {
@@ -474,7 +483,7 @@ impl Board {
 
     /// How many envelopes of a kind name the certified key.
     fn names_our_key(&self, tag: u16) -> usize {
-        let Some(ours) = self.key.as_ref().map(KeyCertificate::digest) else { return 0 };
+        let Some(ours) = self.key_digest else { return 0 };
         let named = self.of_kind(tag).filter(|envelope| match &envelope.body {
             Body::OpenRequest(body) => body.key_certificate == ours,
             Body::Open(body) => body.key_certificate == ours,

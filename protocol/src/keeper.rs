@@ -258,9 +258,9 @@ impl Keeper {
         let sizes = self.boxes.iter().map(BallotBox::size);
         let seen =
             self.snapshots.iter().any(|closed| closed.vote_set.lanes.iter().map(|end| end.size).eq(sizes.clone()));
-        if !seen && let Some(certificate) = self.board.key_certificate() {
+        if !seen && let Some(key_certificate) = self.board.key_digest() {
             let lanes: Vec<&BallotBox> = self.boxes.iter().collect();
-            if let Ok(Some(closed)) = ClosedBox::of(&lanes, certificate.digest()) {
+            if let Ok(Some(closed)) = ClosedBox::of(&lanes, key_certificate) {
                 if self.snapshots.len() >= SNAPSHOTS_MAX {
                     self.snapshots.remove(0);
                 }

@@ -8,7 +8,7 @@ use crate::{
     },
     board::{Stage, Transactions},
     ceremony::{
-        AttemptSeed, KeyCertificate,
+        AttemptSeed,
         messages::{Abandon, Rehearsal},
         rehearsal_ciphertext,
     },
@@ -112,7 +112,7 @@ impl Keeper {
     /// P-VOT-2, P-VOT-4
     fn voting_duties(&self, now: TimeMs) -> Vec<Body> {
         let mut out = Vec::new();
-        let Some(key_certificate) = self.board.key_certificate().map(KeyCertificate::digest) else {
+        let Some(key_certificate) = self.board.key_digest() else {
             return out;
         };
         let manifest = self.board.manifest();
