@@ -61,6 +61,9 @@ struct Arguments {
     /// Switch each known bug on, one after the other, and look for it in these seeds; needs the feature `bugs`.
     #[arg(long)]
     bugs: bool,
+    /// Only this known bug, by its name; may be given more than once.
+    #[arg(long)]
+    bug: Vec<String>,
     /// Report all failures, not only the first.
     #[arg(long)]
     keep_going: bool,
@@ -113,7 +116,7 @@ pub fn main(group: Group) -> ExitCode {
         eprintln!("--seeds takes first..end, as in 0..1000");
         return ExitCode::from(2);
     };
-    if arguments.bugs {
+    if arguments.bugs || !arguments.bug.is_empty() {
         return hunt(from, to, &arguments);
     }
     let begun = Instant::now();
@@ -124,7 +127,8 @@ pub fn main(group: Group) -> ExitCode {
 #[cfg(feature = "bugs")]
 fn hunt(from: u64, to: u64, arguments: &Arguments) -> ExitCode {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    crate::hunt::main(from..to, &arguments.profile, arguments.jobs.unwrap_or(cores).max(1), arguments.json)
+    let jobs = arguments.jobs.unwrap_or(cores).max(1);
+    crate::hunt::main(&arguments.bug, from..to, &arguments.profile, jobs, arguments.json)
 }
 
 #[cfg(not(feature = "bugs"))]

@@ -45,15 +45,21 @@ fn first(bug: Bug, seeds: Range<u64>, profile: &str) -> Option<Find> {
         .find(|find| wrong(None, find.seed, profile).is_none())
 }
 
-/// Hunts all bugs and prints the table.
+/// Hunts these bugs, or all where none is named, and prints the table.
 #[must_use]
-pub fn main(seeds: Range<u64>, profile: &str, jobs: usize, json: bool) -> ExitCode {
+pub fn main(names: &[String], seeds: Range<u64>, profile: &str, jobs: usize, json: bool) -> ExitCode {
+    let wanted = |bug: &Bug| names.is_empty() || names.iter().any(|name| name == bug.name());
+    let prey: Vec<Bug> = Bug::ALL.iter().copied().filter(wanted).collect();
+    if let Some(unknown) = names.iter().find(|name| Bug::ALL.iter().all(|bug| bug.name() != *name)) {
+        eprintln!("{unknown} is no known bug");
+        return ExitCode::from(2);
+    }
     // What a bug makes the program say while it dies is of no interest.
     std::panic::set_hook(Box::new(|_| ()));
     let next = AtomicUsize::new(0);
     let found: Mutex<Vec<(Bug, Option<Find>)>> = Mutex::default();
     let work = || {
-        while let Some(bug) = Bug::ALL.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
+        while let Some(bug) = prey.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
             let find = first(bug, seeds.clone(), profile);
             if !json {
                 match &find {
