@@ -131,6 +131,8 @@ bugs! {
     RentUnbounded = "Any amount is signed away as rent.", "S05, op-signer review: fields nobody looks at";
     PackageUnbound = "A share for another package is held against its signer.", "S10, honest signers blamed";
     OwnCommitmentReplaced = "A signer signs though its own commitment was replaced.", "S10, different packages to different signers";
+    ChoiceUsedUp = "Signers who were away are left out for ever: in the end the first by lot is all that is asked.", "S09, V05: this project, seed 32 of the profile restore";
+    AbortsForgiven = "A signer that gives up every attempt is asked again every time.", "S09: ROAST, silent signers";
     BadSignerAskedAgain = "Whoever sent a bad signature share is asked again, for ever.", "S07, S09: ROAST; frost 3 culprits";
 }
 

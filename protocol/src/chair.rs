@@ -76,6 +76,8 @@ pub enum ChairDuty {
 pub struct Chair {
     since: BTreeMap<(Purpose, Attempt), TimeMs>,
     left_out: BTreeMap<Purpose, BTreeSet<TrusteeIndex>>,
+    /// Who has aborted an attempt for a purpose.
+    gave_up: BTreeSet<(Purpose, TrusteeIndex)>,
     culprits: BTreeSet<TrusteeIndex>,
     submitted: BTreeSet<(Purpose, Attempt)>,
     /// How often each signed creation of the nonce account was looked for on the chain, once the account was there.
@@ -169,12 +171,12 @@ impl Chair {
                 if !bug!(BadSignerAskedAgain) {
                     self.culprits.extend(culprits.iter().map(|(index, _)| *index));
                 }
-                let left_out = self.left_out.entry(purpose).or_default();
-                left_out.extend(strayed);
-                // Whoever aborted because of a restart is back: it may be asked again at once.
-                if !aborted.is_empty() {
-                    left_out.clear();
-                }
+                // Whoever aborted because of a restart is back and may be asked again at once, but not for ever.
+                let (again, back): (Vec<_>, Vec<_>) = aborted
+                    .into_iter()
+                    .partition(|index| !self.gave_up.insert((purpose, *index)) && !bug!(AbortsForgiven));
+                self.left_out.entry(purpose).or_default().retain(|index| !back.contains(index));
+                self.leave_out(board, purpose, strayed.into_iter().chain(again).collect());
                 next(self)
             }
             Progress::AwaitingCommitments { missing } | Progress::AwaitingShares { missing, .. } => {
@@ -185,10 +187,22 @@ impl Chair {
                 if now.0.saturating_sub(since.0) < patience {
                     return None;
                 }
-                let left_out = self.left_out.entry(purpose).or_default();
-                left_out.extend(missing);
+                self.leave_out(board, purpose, missing.into_iter().collect());
                 next(self)
             }
+        }
+    }
+
+    /// Leaves these out of the attempts that follow. Where too few would be left, those who were left out before get another
+    /// chance: they may be back, and these have just now not answered. Without that, a few who were away at different times
+    /// would use up all choice, and whoever is first by lot would be asked for ever, also if it never comes back.
+    fn leave_out(&mut self, board: &Board, purpose: Purpose, away: BTreeSet<TrusteeIndex>) {
+        let manifest = board.manifest();
+        let left_out = self.left_out.entry(purpose).or_default();
+        left_out.extend(&away);
+        let left = manifest.trustee_indices().filter(|i| !left_out.contains(i) && !self.culprits.contains(i)).count();
+        if left < usize::from(manifest.quorums.s) && !bug!(ChoiceUsedUp) {
+            *left_out = away;
         }
     }
 

@@ -28,6 +28,8 @@ const FOUND_BY: &[(&str, &str)] = &[
     ("SmallTallyOpened", "secrets::sums_of_too_few_ballots_stay_closed"),
     ("NonceRepeats", "secrets::no_nonce_is_committed_to_twice"),
     ("NonceSurvivesRestart", "secrets::a_restart_burns_the_nonce_and_the_attempt_is_given_up"),
+    ("ChoiceUsedUp", "signers::who_was_away_for_a_while_is_asked_again_before_who_is_away_for_good"),
+    ("AbortsForgiven", "signers::who_gives_up_every_time_is_left_out"),
     ("BadSignerAskedAgain", "a_bad_signature_share_is_left_out_and_the_anchor_lands"),
 ];
 

@@ -5,6 +5,7 @@ mod boxes;
 #[cfg(feature = "bugs")]
 mod bugs;
 mod secrets;
+mod signers;
 mod statements;
 mod watching;
 mod world;
