@@ -1,6 +1,7 @@
 //! The command: many seeds on all cores, one table, one verdict.
 
 use crate::{
+    both,
     coverage::Coverage,
     profile::{NAMES, Profile},
     run::{Outcome, Settings, run},
@@ -64,6 +65,9 @@ struct Arguments {
     /// Only this known bug, by its name; may be given more than once.
     #[arg(long)]
     bug: Vec<String>,
+    /// All seeds over the toy group first, by the program `simulate-toy`, and then a tenth of them over the real curves.
+    #[arg(long)]
+    both: bool,
     /// Report all failures, not only the first.
     #[arg(long)]
     keep_going: bool,
@@ -119,6 +123,14 @@ pub fn main(group: Group) -> ExitCode {
     if arguments.bugs || !arguments.bug.is_empty() {
         return hunt(from, to, &arguments);
     }
+    let to = if arguments.both && group == Group::Real {
+        if let Err(code) = both::toy() {
+            return code;
+        }
+        both::tenth(from, to)
+    } else {
+        to
+    };
     let begun = Instant::now();
     let sum = many(from, to, &arguments, begun);
     report(&sum, group, begun.elapsed(), &arguments, to - from)

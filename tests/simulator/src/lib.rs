@@ -4,6 +4,7 @@
 //! One `u64` decides everything: the same seed and the same build give the same events, and the same hash over them.
 #![allow(missing_docs, clippy::indexing_slicing, reason = "a test's machinery: it may end itself where it is wrong")]
 
+pub mod both;
 pub mod chain;
 pub mod cli;
 pub mod coverage;
