@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All tests, as CI runs them. Installs what it needs where it may (Debian, root), and says what is missing where it may not.
 #   ./scripts/test.sh            everything
-#   ./scripts/test.sh --quick    without the local ledger and the whole-election runs
+#   ./scripts/test.sh --quick    without the local ledger, the whole-election runs and the simulator
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -52,6 +52,22 @@ if ! $quick; then
 
   say "whole elections: real processes, real ledger, kill -9, audit"
   cargo test --workspace --locked --test elections -- --include-ignored --test-threads 1
+
+  say "real processes under chaos: kill -9, stopped processes, cut networks, full disks, old folders; audit"
+  cargo test --workspace --locked --test chaos -- --include-ignored --test-threads 1
+
+  say "the toy group: the same elections as with the real curves"
+  toy=tests/toy/target
+  cargo test --locked --manifest-path tests/toy/Cargo.toml --target-dir "$toy"
+
+  say "simulator: real curves, then the toy group: fixed seeds, then fresh ones"
+  cargo build --release --locked -p tests --bin simulate
+  cargo build --release --locked --manifest-path tests/toy/Cargo.toml --target-dir "$toy" -p simulate-toy
+  cargo run --release --locked -q -p tests --bin simulate -- --seeds 0..100
+  "$toy/release/simulate-toy" --seeds 0..1000
+  fresh=$(date +%s)
+  echo "fresh seeds from $fresh"
+  "$toy/release/simulate-toy" --seeds "$fresh..$((fresh + 1))" --minutes 3
 fi
 
 say "clippy"

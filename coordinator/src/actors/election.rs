@@ -291,10 +291,21 @@ impl ElectionActor {
 
     fn unlock(&mut self) {
         let Some(lanes) = self.election.intake.get() else { return };
-        if self.board.opened() && !self.board.closed() && !self.unlocked {
+        if self.board.opened() && !self.board.closed() && !self.unlocked && self.log_is_whole() {
             // A full mailbox is tried again with the next tick.
             self.unlocked = lanes.iter().all(|lane| lane.try_send(Unlock).is_ok());
         }
+    }
+
+    /// Whether as many trustees as must have seen any final checkpoint say that they have followed no further than the log
+    /// here goes. Before that, a store that was put back could give places away that are others'. (M04, I06)
+    fn log_is_whole(&self) -> bool {
+        let (n, w) = (self.election.manifest.n(), self.election.manifest.quorums.w);
+        let sizes: Vec<u64> = self.election.lanes.iter().map(|lane| lane.size()).collect();
+        let views = self.election.trustees();
+        let heard: Vec<_> = views.iter().filter(|view| view.followed.len() == sizes.len()).collect();
+        let enough = heard.len() > usize::from(n.saturating_sub(w));
+        enough && heard.iter().all(|view| view.followed.iter().zip(&sizes).all(|(theirs, ours)| theirs <= ours))
     }
 
     /// After the close: where do the lanes end?
