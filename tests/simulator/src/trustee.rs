@@ -669,7 +669,9 @@ impl TrusteeNode {
             Ok(Some((_, size, root))) => self.cosign(ground, lane, size, root),
         };
         let (mut cosignature, mut next) = (honest, next);
-        if let (Some(mut policy), Some(signed)) = (self.policy.take(), checkpoint) {
+        if let Some(signed) = checkpoint
+            && let Some(mut policy) = self.policy.take()
+        {
             let checkpoint = signed.checkpoint();
             (cosignature, next) = self.with_liar(ground, |liar| {
                 (policy.cosign(liar, lane, checkpoint, cosignature), policy.followed(liar, lane, next))
