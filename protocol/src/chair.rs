@@ -157,12 +157,7 @@ impl Chair {
         if self.failed.contains(&(purpose, attempt)) {
             return next(self);
         }
-        let signable = match board.signable(request, tx) {
-            Ok(signable) => signable,
-            // A request that nobody can sign, made by whoever held this key before: only the next attempt leads on.
-            Err(refusal) if refusal.is_final() => return next(self),
-            Err(_) => return None,
-        };
+        let signable = board.signable(request, tx).ok()?;
         let since = *self.since.entry((purpose, attempt)).or_insert(now);
         match board.progress(purpose, attempt, &signable.message)? {
             Progress::Signed(_) if purpose == Purpose::Rehearsal => None,
@@ -232,7 +227,10 @@ impl Chair {
             return None;
         }
         let sought = |attempt: &Attempt| self.sought.get(attempt).copied().unwrap_or(0);
-        let (attempt, message, signature) = signed.min_by_key(|(attempt, ..)| (sought(attempt), *attempt))?;
+        let Some((attempt, message, signature)) = signed.min_by_key(|(attempt, ..)| (sought(attempt), *attempt)) else {
+            // Nobody has signed anything that could have made it: whoever says that it exists is asked again.
+            return Some(ChairDuty::Fetch(Need::Nonce));
+        };
         let times = self.sought.entry(attempt).or_default();
         *times = times.saturating_add(1);
         self.failed.remove(&(purpose, attempt));

@@ -204,7 +204,7 @@ impl Board {
     pub fn memo(&self, purpose: Purpose) -> Option<String> {
         let election = self.election;
         let anchor = match purpose {
-            Purpose::AnchorKey => Anchor::Key { election, certificate: self.key.as_ref()?.digest() },
+            Purpose::AnchorKey => Anchor::Key { election, certificate: self.key_digest? },
             Purpose::AnchorVoteSet => {
                 let proposed = || if bug!(UncertifiedAnchored) { self.votes.any_value() } else { None };
                 Anchor::VoteSet { election, vote_set: self.vote_set().or_else(proposed)? }

@@ -11,7 +11,9 @@ mod watching;
 mod world;
 
 use protocol::{
-    board::Stage,
+    agreement::messages::CloseRequest,
+    board::{Board, Stage},
+    chair::{Chair, ChairDuty, LedgerView, Need},
     evidence::{Verdict, Wrong},
     ids::TrusteeIndex,
     keeper::Decision,
@@ -19,7 +21,7 @@ use protocol::{
     signed::{Body, Refuse, Sender},
     signing::messages::Purpose,
 };
-use world::World;
+use world::{Memos, World};
 
 #[test]
 fn an_election_of_four_counts_what_was_cast() {
@@ -80,6 +82,41 @@ fn every_trustee_may_restart_at_every_step_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_signer_who_was_away_is_asked_again_when_another_is_gone_for_good() {
+    let mut world = World::new(4, Quorums::default_for(4), 21);
+    world.open();
+    let expected = world.vote();
+    let key_certificate = world.board.key_digest().unwrap();
+    world.post(Sender::Official(1), CloseRequest { key_certificate }.into());
+    while world.board.newest_request(Purpose::AnchorVoteSet).is_none() {
+        world.trustees_act();
+        world.chair_acts();
+    }
+    let asked = |world: &World| {
+        let request = world.board.newest_request(Purpose::AnchorVoteSet).unwrap();
+        (request.attempt.0, request.signers.clone())
+    };
+    let (attempt, signers) = asked(&world);
+    let [away, gone] = [signers[0], signers[1]];
+    assert_eq!(attempt, 1);
+    for index in [away, gone] {
+        world.keepers[usize::from(index.0) - 1] = None;
+    }
+    world.settle();
+    // Both were silent; of those that are asked next one comes back only when the others have been given up.
+    while world.board.certificate().is_some() && asked(&world).0 < 3 {
+        world.now.0 += 5000;
+        world.settle();
+    }
+    let back = usize::from(away.0) - 1;
+    world.keepers[back] = Some(world.start(back));
+    world.finish();
+    let (attempt, signers) = asked(&world);
+    assert!(attempt > 3 && signers.contains(&away) && !signers.contains(&gone), "{attempt}: {signers:?}");
+    assert_eq!(world.totals(), expected);
+}
+
+#[test]
 fn with_one_trustee_gone_after_the_opening_the_others_finish() {
     let mut world = World::new(4, Quorums::default_for(4), 4);
     world.open();
@@ -124,59 +161,6 @@ fn a_bad_signature_share_is_left_out_and_the_anchor_lands() {
     world.close();
     world.finish();
     assert!(world.board.anchored(Purpose::AnchorResult).is_some());
-}
-
-#[test]
-fn a_signer_that_aborts_every_attempt_is_left_out_and_the_anchors_land() {
-    for seed in 60..64 {
-        let mut world = World::new(4, Quorums::default_for(4), seed);
-        world.bent = Some((usize::try_from(seed % 4).unwrap(), |body| match body {
-            Body::SignCommitment(body) if body.purpose != Purpose::Rehearsal => {
-                let reason = "the nonce was burned by a restart".into();
-                protocol::signing::messages::SignAbort { purpose: body.purpose, attempt: body.attempt, reason }.into()
-            }
-            other => other,
-        }));
-        world.open();
-        world.vote();
-        world.close();
-        world.finish();
-        let attempts = world.board.of_kind(50).map(|request| request.slot().number).max();
-        assert!(attempts <= Some(4), "{attempts:?} attempts");
-    }
-}
-
-#[test]
-fn a_request_that_nobody_signs_costs_one_attempt_and_not_the_election() {
-    let mut world = World::new(4, Quorums::default_for(4), 65);
-    let signers = [1, 2, 3].map(TrusteeIndex).to_vec();
-    for (purpose, lamports) in [(Purpose::CreateNonce, u64::MAX), (Purpose::AnchorKey, 1)] {
-        let request = protocol::signing::messages::SignRequest {
-            purpose,
-            attempt: protocol::ids::Attempt(1),
-            signers: signers.clone(),
-            nonce: [1; 32],
-            lamports,
-        };
-        world.post(Sender::Shard(protocol::ids::ShardIndex(1)), request.into());
-    }
-    world.open();
-    world.vote();
-    world.close();
-    world.finish();
-}
-
-/// The end of the log is the home shard's word, and its slot is filled for ever.
-#[test]
-fn an_end_that_the_log_never_reaches_delays_the_agreement_and_does_not_stop_it() {
-    let mut world = World::new(4, Quorums::default_for(4), 66);
-    world.open();
-    let expected = world.vote();
-    let lanes = vec![protocol::agreement::messages::LaneEnd { size: protocol::ids::LogSize(1_000_000), root: [9; 32] }];
-    world.post(Sender::Shard(protocol::ids::ShardIndex(1)), protocol::agreement::messages::Sealed { lanes }.into());
-    world.close();
-    world.finish();
-    assert_eq!(world.totals(), expected);
 }
 
 #[test]
@@ -246,4 +230,30 @@ fn measure() {
         world.finish();
     }
     println!("{:.1} elections of 13 ballots per second", f64::from(elections) / start.elapsed().as_secs_f64());
+}
+
+#[test]
+fn a_nonce_account_that_nobody_can_have_made_is_asked_for_again() {
+    let mut world = World::new(4, Quorums::default_for(4), 22);
+    let mut chair = Chair::new();
+    world.settle();
+    // A second chair, over the board as it was before the account was made, with one request that nobody has signed.
+    let mut board = Board::new(world.manifest.clone());
+    for envelope in world.board.envelopes() {
+        let purpose = match &envelope.body {
+            Body::SignRequest(body) => body.purpose,
+            Body::SignCommitment(body) => body.purpose,
+            Body::SignShare(_) | Body::Anchored(_) => Purpose::AnchorKey,
+            _ => Purpose::Rehearsal,
+        };
+        let rehearsal = matches!(&envelope.body, Body::SignShare(body) if body.purpose == Purpose::Rehearsal);
+        if purpose <= Purpose::CreateNonce || rehearsal {
+            let Verdict::Valid(checked) = board.check(envelope) else { panic!("it was on a board") };
+            board.absorb(checked);
+        }
+    }
+    assert!(board.rehearsed() && board.newest_request(Purpose::CreateNonce).is_some());
+    let invented = LedgerView { nonce: Some([7; 32]), ..LedgerView::default() };
+    let duties = chair.duties(&board, world.now, None, &invented, &Memos);
+    assert_eq!(duties, [ChairDuty::Fetch(Need::Nonce)]);
 }

@@ -180,7 +180,7 @@ impl ChainNode {
                     ground.coverage.fault("chain.silent");
                     return;
                 }
-                4 if chance(&mut ground.dice, 150) => {
+                4 if chance(&mut ground.dice, 500) => {
                     ground.coverage.fault("chain.forged-landing");
                     self.forged = true;
                     return Self::tell(ground, &packet, Told::Landed(ground.now / SLOT_MS), 0);

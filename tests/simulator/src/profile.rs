@@ -64,12 +64,14 @@ impl Profile {
             0..=4 => Stage::Created,
             5..=6 => Stage::KeyCeremony,
             7..=8 => Stage::Rehearsal,
-            9 => Stage::Ready,
-            10..=13 => Stage::Open,
+            9..=10 => Stage::Ready,
+            11..=13 => Stage::Open,
             14..=17 => Stage::Closing,
             18 => Stage::Tally,
             _ => Stage::Anchoring,
         };
+        // The chain is asked nothing in the other stages.
+        let in_use = if chance(&mut dice, 600) { Stage::KeyCeremony } else { Stage::Closing };
         let faults_for = 2_500 + below(&mut dice, 16_000);
         let calm = Self { name: "calm", odd_voters: 200, ..Self::default() };
         let base = Self { faults_from: Some(faults_from), faults_for, liars: 400, slow: 20, ..calm };
@@ -80,7 +82,7 @@ impl Profile {
             "crash" => Self { name: "crash", loss: 10, crash: 250, disk: 4, ..base },
             "disk" => Self { name: "disk", disk: 30, crash: 60, ..base },
             "token" => Self { name: "token", token: 300, crash: 40, ..base },
-            "chain" => Self { name: "chain", chain: 350, loss: 20, crash: 20, ..base },
+            "chain" => Self { name: "chain", faults_from: Some(in_use), chain: 700, loss: 20, crash: 20, ..base },
             "liars" => Self { name: "liars", liars: 1000, loss: 10, ..base },
             "coordinator" => Self { name: "coordinator", coordinator: 1000, liars: 700, loss: 10, crash: 40, ..base },
             "restore" => Self { name: "restore", restore: 600, twin: 600, liars: 0, crash: 60, loss: 10, ..base },
@@ -93,7 +95,7 @@ impl Profile {
                 crash: 120,
                 disk: 8,
                 token: 100,
-                chain: 150,
+                chain: 350,
                 liars: 800,
                 coordinator: if chance(&mut dice, 250) { 1000 } else { 0 },
                 refusal: 10,
@@ -101,7 +103,7 @@ impl Profile {
             },
             "mixed" => {
                 let weights =
-                    [("calm", 1), ("net", 4), ("crash", 4), ("disk", 3), ("token", 2), ("chain", 4), ("liars", 5)];
+                    [("calm", 1), ("net", 4), ("crash", 4), ("disk", 3), ("token", 3), ("chain", 6), ("liars", 5)];
                 let weights = weights.into_iter().chain([("coordinator", 5), ("restore", 3), ("chaos", 6)]);
                 let weights: Vec<(&str, u64)> = weights.collect();
                 let mut drawn = below(&mut dice, weights.iter().map(|(_, weight)| weight).sum());

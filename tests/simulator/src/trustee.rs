@@ -103,6 +103,8 @@ pub struct TrusteeNode {
     pub backup: Option<usize>,
     /// Its folder was put back or cloned: it is no better than a liar.
     pub fallen: bool,
+    /// There are two of it.
+    pub cloned: bool,
     /// Says no.
     refuses: bool,
 }
@@ -123,6 +125,7 @@ impl TrusteeNode {
             outgoing: Vec::new(),
             backup: None,
             fallen: false,
+            cloned: false,
             refuses,
         }
     }
@@ -142,6 +145,7 @@ impl TrusteeNode {
             outgoing: Vec::new(),
             backup: None,
             fallen: true,
+            cloned: true,
             refuses: self.refuses,
         }
     }
@@ -405,6 +409,9 @@ impl TrusteeNode {
     fn halt(&mut self, ground: &mut Ground, reason: &'static str) -> Result<(), DiskTrouble> {
         crate::note!(ground, "trustee {} halts: {reason}", self.me);
         ground.watch.halted(self.me, reason);
+        if self.cloned {
+            ground.coverage.sometimes("a twin was found out");
+        }
         self.disk.commit(ground, Record::Halt(reason))?;
         let process = self.process.as_mut().expect("it runs");
         process.pending.clear();
@@ -419,7 +426,6 @@ impl TrusteeNode {
             self.disk.commit(ground, Record::Evidence(Box::new(evidence)))?;
         }
         if own && self.policy.is_none() {
-            ground.coverage.sometimes("a twin was found out");
             self.halt(ground, "TWO_OF_ONE")?;
         }
         Ok(())
@@ -669,13 +675,12 @@ impl TrusteeNode {
             Ok(Some((_, size, root))) => self.cosign(ground, lane, size, root),
         };
         let (mut cosignature, mut next) = (honest, next);
-        if let Some(signed) = checkpoint
-            && let Some(mut policy) = self.policy.take()
-        {
-            let checkpoint = signed.checkpoint();
-            (cosignature, next) = self.with_liar(ground, |liar| {
-                (policy.cosign(liar, lane, checkpoint, cosignature), policy.followed(liar, lane, next))
-            });
+        if let Some(mut policy) = self.policy.take() {
+            if let Some(signed) = &checkpoint {
+                let checkpoint = signed.checkpoint();
+                cosignature = self.with_liar(ground, |liar| policy.cosign(liar, lane, checkpoint, cosignature));
+            }
+            next = self.with_liar(ground, |liar| policy.followed(liar, lane, next));
             self.policy = Some(policy);
         }
         Ok(Message::Followed { lane, next, cosigned: cosignature, refusal })

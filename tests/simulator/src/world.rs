@@ -457,6 +457,7 @@ impl World {
         if twin {
             self.ground.coverage.fault("disk.cloned");
             crate::note!(self.ground, "trustee {index} is cloned");
+            self.trustees[at].cloned = true;
             let mut twin = self.trustees[at].twin();
             twin.start(&mut self.ground);
             self.twin = Some(twin);

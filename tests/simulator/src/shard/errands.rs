@@ -101,6 +101,14 @@ impl ShardNode {
             if let Body::SignRequest(request) = &body {
                 if request.attempt.0 > 1 {
                     ground.coverage.sometimes("signing attempt repeated");
+                    let before = process.board.signing(request.purpose, Attempt(request.attempt.0 - 1));
+                    let left_out = before.is_some_and(|before| {
+                        let answered = before.shares.keys().filter(|signer| !ground.watch.is_honest(**signer));
+                        answered.into_iter().any(|signer| !request.signers.contains(signer))
+                    });
+                    if left_out {
+                        ground.coverage.sometimes("culprit excluded from signing");
+                    }
                 }
                 if matches!(request, SignRequest { purpose: Purpose::CreateNonce, .. }) {
                     // A block hash is used once.
