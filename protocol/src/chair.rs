@@ -157,7 +157,12 @@ impl Chair {
         if self.failed.contains(&(purpose, attempt)) {
             return next(self);
         }
-        let signable = board.signable(request, tx).ok()?;
+        let signable = match board.signable(request, tx) {
+            Ok(signable) => signable,
+            // A request that nobody can sign, made by whoever held this key before: only the next attempt leads on.
+            Err(refusal) if refusal.is_final() => return next(self),
+            Err(_) => return None,
+        };
         let since = *self.since.entry((purpose, attempt)).or_insert(now);
         match board.progress(purpose, attempt, &signable.message)? {
             Progress::Signed(_) if purpose == Purpose::Rehearsal => None,

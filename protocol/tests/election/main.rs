@@ -164,6 +164,59 @@ fn a_bad_signature_share_is_left_out_and_the_anchor_lands() {
 }
 
 #[test]
+fn a_signer_that_aborts_every_attempt_is_left_out_and_the_anchors_land() {
+    for seed in 60..64 {
+        let mut world = World::new(4, Quorums::default_for(4), seed);
+        world.bent = Some((usize::try_from(seed % 4).unwrap(), |body| match body {
+            Body::SignCommitment(body) if body.purpose != Purpose::Rehearsal => {
+                let reason = "the nonce was burned by a restart".into();
+                protocol::signing::messages::SignAbort { purpose: body.purpose, attempt: body.attempt, reason }.into()
+            }
+            other => other,
+        }));
+        world.open();
+        world.vote();
+        world.close();
+        world.finish();
+        let attempts = world.board.of_kind(50).map(|request| request.slot().number).max();
+        assert!(attempts <= Some(4), "{attempts:?} attempts");
+    }
+}
+
+#[test]
+fn a_request_that_nobody_signs_costs_one_attempt_and_not_the_election() {
+    let mut world = World::new(4, Quorums::default_for(4), 65);
+    let signers = [1, 2, 3].map(TrusteeIndex).to_vec();
+    for (purpose, lamports) in [(Purpose::CreateNonce, u64::MAX), (Purpose::AnchorKey, 1)] {
+        let request = protocol::signing::messages::SignRequest {
+            purpose,
+            attempt: protocol::ids::Attempt(1),
+            signers: signers.clone(),
+            nonce: [1; 32],
+            lamports,
+        };
+        world.post(Sender::Shard(protocol::ids::ShardIndex(1)), request.into());
+    }
+    world.open();
+    world.vote();
+    world.close();
+    world.finish();
+}
+
+/// The end of the log is the home shard's word, and its slot is filled for ever.
+#[test]
+fn an_end_that_the_log_never_reaches_delays_the_agreement_and_does_not_stop_it() {
+    let mut world = World::new(4, Quorums::default_for(4), 66);
+    world.open();
+    let expected = world.vote();
+    let lanes = vec![protocol::agreement::messages::LaneEnd { size: protocol::ids::LogSize(1_000_000), root: [9; 32] }];
+    world.post(Sender::Shard(protocol::ids::ShardIndex(1)), protocol::agreement::messages::Sealed { lanes }.into());
+    world.close();
+    world.finish();
+    assert_eq!(world.totals(), expected);
+}
+
+#[test]
 fn a_refusal_stops_the_election_before_any_key_is_made() {
     let mut world = World::new(4, Quorums::default_for(4), 7);
     world.keepers[3].as_mut().unwrap().decide(Decision::Refuse { reason: "wrong dates".into() });

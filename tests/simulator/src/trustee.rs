@@ -675,12 +675,13 @@ impl TrusteeNode {
             Ok(Some((_, size, root))) => self.cosign(ground, lane, size, root),
         };
         let (mut cosignature, mut next) = (honest, next);
-        if let Some(mut policy) = self.policy.take() {
-            if let Some(signed) = &checkpoint {
-                let checkpoint = signed.checkpoint();
-                cosignature = self.with_liar(ground, |liar| policy.cosign(liar, lane, checkpoint, cosignature));
-            }
-            next = self.with_liar(ground, |liar| policy.followed(liar, lane, next));
+        if let Some(signed) = checkpoint
+            && let Some(mut policy) = self.policy.take()
+        {
+            let checkpoint = signed.checkpoint();
+            (cosignature, next) = self.with_liar(ground, |liar| {
+                (policy.cosign(liar, lane, checkpoint, cosignature), policy.followed(liar, lane, next))
+            });
             self.policy = Some(policy);
         }
         Ok(Message::Followed { lane, next, cosigned: cosignature, refusal })

@@ -7,7 +7,7 @@ use protocol::{
     board::Board,
     encoding::Hash,
     ids::{Credential, TrusteeIndex},
-    log::{Receipt, leaf_hash},
+    log::{Receipt, Tree, leaf_hash},
     signed::Sender,
 };
 use std::collections::BTreeMap;
@@ -40,7 +40,17 @@ impl Watch {
         let mut leaves = Vec::new();
         for (log, end) in process.logs().iter().zip(&vote_set.lanes) {
             let Some(part) = log.get(..usize::try_from(end.size.0).unwrap_or(usize::MAX)) else { return false };
-            leaves.push(part.iter().map(|bytes| leaf_hash(bytes)).collect::<Vec<Hash>>());
+            let part: Vec<Hash> = part.iter().map(|bytes| leaf_hash(bytes)).collect();
+            let mut tree = Tree::new();
+            for leaf in &part {
+                tree.append(*leaf);
+            }
+            if tree.root() != end.root {
+                // It was shown another log, and follows that one for ever.
+                self.situations.push("a trustee was left with another log");
+                return true;
+            }
+            leaves.push(part);
         }
         match self.tally(&leaves, &vote_set) {
             Ok(totals) => {
