@@ -132,6 +132,8 @@ pub struct LaneActor {
     committing: bool,
     checkpointing: bool,
     open: bool,
+    /// Takes no more, for good.
+    closed: bool,
     drains: Vec<oneshot::Sender<LaneEnd>>,
 }
 
@@ -160,6 +162,7 @@ impl LaneActor {
             committing: false,
             checkpointing: false,
             open: false,
+            closed: false,
             drains: Vec::new(),
         }
     }
@@ -365,6 +368,9 @@ impl Handler<Cast> for LaneActor {
         for waiting in ballots {
             if self.lane.is_blocked() {
                 waiting.answer(Outcome::TryLater(DISK_RETRY_MS));
+            } else if !self.open && !self.closed {
+                // Just started: whether this log is whole is being asked.
+                waiting.answer(Outcome::TryLater(QUEUE_RETRY_MS));
             } else if !self.open {
                 waiting.answer(Outcome::Refused("ELECTION_CLOSED: this lane takes no ballots now".to_owned()));
             } else if self.queue.len() >= self.deps.tuning.queue_ballots {
@@ -387,7 +393,7 @@ impl Handler<Unlock> for LaneActor {
     type Result = ();
 
     fn handle(&mut self, _: Unlock, _: &mut Self::Context) {
-        self.open = self.drains.is_empty();
+        self.open = !self.closed;
     }
 }
 
@@ -396,6 +402,7 @@ impl Handler<Drain> for LaneActor {
 
     fn handle(&mut self, Drain(done): Drain, ctx: &mut Self::Context) {
         self.open = false;
+        self.closed = true;
         self.ripe = true;
         self.drains.push(done);
         self.pump(ctx);
