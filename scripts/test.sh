@@ -60,11 +60,11 @@ if ! $quick; then
   toy=tests/toy/target
   cargo test --locked --manifest-path tests/toy/Cargo.toml --target-dir "$toy"
 
-  say "simulator: real curves, then the toy group: fixed seeds, then fresh ones"
+  say "simulator: real curves, then the toy group: fixed seeds, then fresh ones for three minutes"
   cargo build --release --locked -p tests --bin simulate
   cargo build --release --locked --manifest-path tests/toy/Cargo.toml --target-dir "$toy" -p simulate-toy
   cargo run --release --locked -q -p tests --bin simulate -- --seeds 0..100
-  "$toy/release/simulate-toy" --seeds 0..1000
+  "$toy/release/simulate-toy" --seeds 0..4000
   fresh=$(date +%s)
   echo "fresh seeds from $fresh"
   "$toy/release/simulate-toy" --seeds "$fresh..$((fresh + 1))" --minutes 3
