@@ -54,6 +54,7 @@ fn every_known_bug_has_a_test_that_finds_it() {
 fn the_table_of_known_bugs_is_what_is_run() {
     let (listed, found) = (listed(), found_by());
     let page = read("docs/testing.md");
+    let page = page.split_once("\n## Known bugs\n").unwrap().1.split("\n## ").next().unwrap();
     let mut rows = 0;
     for line in page.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
@@ -61,7 +62,7 @@ fn the_table_of_known_bugs_is_what_is_run() {
         let bug = bug.trim_matches('`');
         assert_eq!(precedent, listed.get(bug).unwrap_or_else(|| panic!("{bug} is not in the code")).1, "{bug}");
         assert_eq!(test.trim_matches('`'), found[bug], "{bug}");
-        assert!(simulator == "-" || simulator.contains(" after "), "{bug}: {simulator}");
+        assert!(["not seen", "not hunted"].contains(&simulator) || simulator.contains(" after "), "{bug}: {simulator}");
         rows += 1;
     }
     assert_eq!(rows, listed.len(), "rows of docs/testing.md");
