@@ -3,7 +3,8 @@
 #
 #   scripts/softhsm.sh DIR LABEL PINFILE
 #
-# DIR      gets softhsm2.conf and tokens/; several tokens may share it
+# DIR      gets softhsm2.conf and tokens/. Tokens that are used by several processes at a time need one each: SoftHSM
+#          2.6 stops a process (assertion in SlotManager.cpp) that reads two tokens while others write them.
 # LABEL    names the token; if it is there already, nothing happens
 # PINFILE  holds its user PIN; made with a random one (mode 600) if it is not there
 #

@@ -6,6 +6,7 @@ use crate::{
     messages::{Body, Envelope},
     record::Record,
     report::{Finding, finding, must},
+    stages,
     wire::{Hash, digest, hex, length},
 };
 use curve25519_dalek::{
@@ -323,7 +324,8 @@ fn certified(record: &Record, attempt: u32) -> Result<Keys, Finding> {
     Ok(keys)
 }
 
-/// The one attempt whose keys all trustees have confirmed. (P-DKG-6, P-DKG-7)
+/// The keys that all trustees have confirmed; of several attempts, which takes a trustee that confirmed what it gave up,
+/// those that all have rehearsed. (P-DKG-6, P-DKG-7)
 pub(crate) fn judge(record: &Record) -> Result<(Keys, String), Finding> {
     let n = usize::from(record.manifest.n());
     let mut confirmed: BTreeMap<u32, usize> = BTreeMap::new();
@@ -336,11 +338,11 @@ pub(crate) fn judge(record: &Record) -> Result<(Keys, String), Finding> {
     let judged: Vec<Result<Keys, Finding>> = complete.map(|(attempt, _)| certified(record, *attempt)).collect();
     let (good, bad): (Vec<_>, Vec<_>) = judged.into_iter().partition(Result::is_ok);
     let mut good: Vec<Keys> = good.into_iter().flatten().collect();
-    let expected = || format!("keys of one attempt, confirmed by all {n} trustees");
-    let keys = match (good.pop(), good.is_empty()) {
-        (Some(keys), true) => keys,
-        (Some(_), false) => return Err(finding(expected(), "of several attempts")),
-        (None, _) => return Err(bad.into_iter().find_map(Result::err).unwrap_or_else(|| finding(expected(), "none"))),
+    let rehearsed = good.iter().position(|keys| good.len() > 1 && stages::rehearsal(record, keys).is_ok());
+    let chosen = rehearsed.map(|at| good.swap_remove(at)).or_else(|| good.pop());
+    let Some(keys) = chosen else {
+        let none = || finding(format!("keys of one attempt, confirmed by all {n} trustees"), "none");
+        return Err(bad.into_iter().find_map(Result::err).unwrap_or_else(none));
     };
     let attempt = keys.attempt;
     // Who confirmed and gave up as well is a liar, and has to be named as one; the keys stand.

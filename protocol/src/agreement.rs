@@ -83,6 +83,9 @@ impl Rotation {
 /// out, or dies with it, would end the election; what is final is safe without it (P-AGR-5).
 pub const STATED_ENDS_ROUNDS: u32 = 8;
 
+/// And not before this long without a new leaf, in milliseconds: who is still being handed the log is only behind.
+pub const STATED_ENDS_STALL_MS: u64 = 30_000;
+
 /// What a trustee thinks of a vote set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judgement {

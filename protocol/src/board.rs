@@ -61,6 +61,8 @@ pub struct Board {
     key: Option<KeyCertificate>,
     /// Its digest, which nearly every question about a stage needs.
     key_digest: Option<Hash>,
+    /// Every certified attempt: more than one if a trustee confirms what it gave up.
+    certified: BTreeMap<Attempt, KeyCertificate>,
     signing_keys: Option<SigningKeys>,
     rehearsed: BTreeSet<TrusteeIndex>,
     rehearsal_signature: Option<[u8; 64]>,
@@ -85,6 +87,7 @@ impl Board {
             memory: CeremonyMemory::default(),
             key: None,
             key_digest: None,
+            certified: BTreeMap::new(),
             signing_keys: None,
             rehearsed: BTreeSet::new(),
             rehearsal_signature: None,
@@ -163,6 +166,9 @@ impl Board {
             33 | 40 => self.conclude_tally(),
             50..=53 if slot.topic == u16::from(Purpose::Rehearsal.tag()) && self.rehearsal_signature.is_none() => {
                 self.rehearsal_signature = self.find_rehearsal_signature();
+                if self.rehearsal_signature.is_none() && self.certified.len() > 1 {
+                    self.choose_key();
+                }
             }
             _ => {}
         }
@@ -189,21 +195,45 @@ impl Board {
                 envelopes: flaw.proof.iter().filter_map(|slot| self.slots.get(slot).cloned()).collect(),
             })
             .collect();
-        // Of several certified attempts, which takes a trustee that confirms what it gave up, the highest counts: not the
-        // order of arrival.
-        let newer = self.key.as_ref().is_none_or(|key| key.attempt < attempt);
-        let key = judged.certificate().filter(|_| newer && judged.certified()).cloned();
+        let known = self.certified.contains_key(&attempt);
+        let key = judged.certificate().filter(|_| !known && judged.certified()).cloned();
         for flaw in flaws {
             self.record_evidence(flaw);
         }
         if let Some(key) = key {
-            self.signing_keys = SigningKeys::new(&key.signing_key, &key.signing_shares, self.manifest.quorums.s).ok();
-            self.key_digest = Some(key.digest());
-            self.key = Some(key);
-            self.rehearsed.clear();
-            self.rehearsal_signature = self.find_rehearsal_signature();
+            self.certified.insert(attempt, key);
+            self.choose_key();
+        }
+    }
+
+    /// Of several certified attempts, which takes a trustee that confirms what it gave up, the one counts whose rehearsal all
+    /// have signed, which no honest trustee does for two; else the highest. Not the order of arrival. (P-DKG-7)
+    fn choose_key(&mut self) {
+        let mut chosen = self.certified.last_key_value().map(|(attempt, _)| *attempt);
+        if self.certified.len() > 1 {
+            let attempts: Vec<Attempt> = self.certified.keys().copied().collect();
+            let signed = |board: &mut Self, attempt: &Attempt| {
+                board.take_key(*attempt);
+                board.find_rehearsal_signature().is_some()
+            };
+            chosen = attempts.into_iter().find(|attempt| signed(self, attempt)).or(chosen);
+        }
+        if let Some(attempt) = chosen {
+            self.take_key(attempt);
             self.conclude_rehearsal();
         }
+    }
+
+    fn take_key(&mut self, attempt: Attempt) {
+        let Some(key) = self.certified.get(&attempt).cloned() else { return };
+        if self.key.as_ref() == Some(&key) {
+            return;
+        }
+        self.signing_keys = SigningKeys::new(&key.signing_key, &key.signing_shares, self.manifest.quorums.s).ok();
+        self.key_digest = Some(key.digest());
+        self.key = Some(key);
+        self.rehearsed.clear();
+        self.rehearsal_signature = self.find_rehearsal_signature();
     }
 
     /// P-DKG-8: who decrypted the rehearsal ciphertext rightly.

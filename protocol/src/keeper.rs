@@ -140,6 +140,12 @@ pub struct Keeper {
     board: Board,
     decision: Option<Decision>,
     participants: BTreeMap<Attempt, Participant>,
+    /// Since when the log, this long in all, has not grown while the stated ends are waited for.
+    stalled: Option<(TimeMs, u64)>,
+    /// Whether the stated ends have been waited for long enough.
+    waited: bool,
+    /// The attempt whose keys the following belong to.
+    keyed: Option<Attempt>,
     shares: Option<KeyShares>,
     form: Option<Arc<BallotForm>>,
     roll: Option<Arc<Roll>>,
@@ -164,6 +170,9 @@ impl Keeper {
             board: Board::new(manifest),
             decision: None,
             participants: BTreeMap::new(),
+            stalled: None,
+            waited: false,
+            keyed: None,
             shares: None,
             form: None,
             roll: None,
@@ -228,6 +237,14 @@ impl Keeper {
 
     /// Derived state that has become possible.
     fn refresh(&mut self) {
+        let attempt = self.board.key_certificate().map(|certificate| certificate.attempt);
+        if self.keyed != attempt {
+            // Another attempt is the one that counts: nothing was made with the keys of this one yet but a rehearsal.
+            self.keyed = attempt;
+            (self.form, self.shares) = (None, None);
+            self.boxes.clear();
+            self.snapshots.clear();
+        }
         if self.form.is_none()
             && let Some(certificate) = self.board.key_certificate()
         {
@@ -278,13 +295,28 @@ impl Keeper {
         }
     }
 
+    /// Notes whether the ends that the home shard stated are worth waiting for any longer: not once rounds enough went by and
+    /// nothing came for a while. A trustee that is still being handed the log waits, however far behind it is. (P-VOT-5)
+    fn wait_for_ends(&mut self, now: TimeMs) {
+        if self.board.sealed().is_none() {
+            return;
+        }
+        let size = self.boxes.iter().map(|own| own.size().0).fold(0, u64::saturating_add);
+        let since = match self.stalled {
+            Some((since, before)) if before == size => since,
+            _ => now,
+        };
+        self.stalled = Some((since, size));
+        self.waited = self.voter.round().0 >= crate::agreement::STATED_ENDS_ROUNDS
+            && now.0.saturating_sub(since.0) >= crate::agreement::STATED_ENDS_STALL_MS;
+    }
+
     /// The vote set that this trustee would propose: its lanes as they stand, once they reach the stated end, or once
     /// that has been waited for long enough. (P-VOT-5)
     fn proposal(&self) -> Option<&VoteSet> {
         let newest = self.snapshots.last()?;
         let sealed = self.board.sealed()?;
-        let waited = self.voter.round().0 >= crate::agreement::STATED_ENDS_ROUNDS;
-        (waited || sealed.is_reached_by(&newest.vote_set)).then_some(&newest.vote_set)
+        (self.waited || sealed.is_reached_by(&newest.vote_set)).then_some(&newest.vote_set)
     }
 
     /// Whether new leaves of a lane may be taken, up to `new_size` of them in all. (P-BOX-6)

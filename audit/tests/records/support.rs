@@ -204,7 +204,7 @@ impl World {
         }
     }
 
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..200 {
             let before = (self.board.len(), self.ledger.clone());
             self.trustees_act();

@@ -10,7 +10,7 @@ use protocol::{
     board::{Board, Stage},
     ceremony::{
         dispute_digest,
-        messages::{Abandon, Complaint, ShareFlaw},
+        messages::{Abandon, Complaint, Confirm, NextAttempt, ShareFlaw},
     },
     encoding::Canonical as _,
     evidence::{Evidence, Wrong},
@@ -229,6 +229,37 @@ fn keys_given_up_after_they_were_confirmed_stand_if_the_liar_is_named() {
     files.0.insert("evidence.bin".into(), listed(EVIDENCE, []));
     files.sum_up();
     assert_eq!(files.verify().failure.map(|(check, _)| check), Some(5));
+}
+
+/// A liar gives an attempt up, another the next; the first is certified all the same, the second once that is in use.
+#[test]
+fn of_two_certified_attempts_the_rehearsed_one_counts() {
+    let bend: Bend = |body, _| match body {
+        Body::Confirm(confirm) => Abandon { attempt: confirm.attempt, reason: "no".into() }.into(),
+        other => other,
+    };
+    let mut world = World::new(Quorums::default_for(4), 4, 4, Revote::Last, 72);
+    let liars = [LIAR, TrusteeIndex(4)];
+    world.bent = Some((usize::from(liars[0].0) - 1, bend));
+    world.settle();
+    world.post(Sender::Official(1), NextAttempt { attempt: Attempt(2) }.into());
+    world.bent = Some((usize::from(liars[1].0) - 1, bend));
+    world.settle();
+    let confirm = |world: &World, attempt: u32| -> Body {
+        let judged = world.board.ceremony(Attempt(attempt));
+        let certificate = judged.certificate().unwrap();
+        let (transcript, certificate) = (certificate.transcript, certificate.digest());
+        Confirm { attempt: Attempt(attempt), transcript, certificate }.into()
+    };
+    let (first, second) = (confirm(&world, 1), confirm(&world, 2));
+    world.bent = None;
+    world.post(Sender::Trustee(liars[0]), first);
+    world.hold();
+    assert_proven(&world);
+    world.post(Sender::Trustee(liars[1]), second);
+    assert!(world.board.ceremony(Attempt(1)).certified() && world.board.ceremony(Attempt(2)).certified());
+    assert_eq!(world.board.key_certificate().unwrap().attempt, Attempt(1));
+    assert_proven(&world);
 }
 
 #[test]

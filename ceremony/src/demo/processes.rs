@@ -59,7 +59,7 @@ struct Inner {
     /// Where our programs are.
     programs: PathBuf,
     logs: PathBuf,
-    environment: Mutex<Vec<(OsString, OsString)>>,
+    environment: Mutex<Vec<(String, OsString, OsString)>>,
     /// By the order in which they were started; those that have ended stay until all is over, for how they ended.
     children: Mutex<BTreeMap<u64, Child>>,
     ending: AtomicBool,
@@ -108,9 +108,9 @@ impl Processes {
         Ok(Self { inner: Arc::new(Inner { programs, logs, environment, children, ending: AtomicBool::new(false) }) })
     }
 
-    /// For every process that is started from now on.
-    pub(super) fn set_environment(&self, name: &str, value: impl Into<OsString>) {
-        lock(&self.inner.environment).push((name.into(), value.into()));
+    /// For every process called `owner`, or `owner-` and more, that is started from now on.
+    pub(super) fn set_environment(&self, owner: &str, name: &str, value: impl Into<OsString>) {
+        lock(&self.inner.environment).push((owner.into(), name.into(), value.into()));
     }
 
     /// Nothing is left running, and nothing starts any more.
@@ -153,7 +153,11 @@ impl Processes {
         };
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(open(&out)?).stderr(open(&log)?);
-        command.envs(lock(&self.inner.environment).iter().map(|(name, value)| (name, value)));
+        let is_for =
+            |owner: &str| name.strip_prefix(owner).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+        let environment = lock(&self.inner.environment);
+        command.envs(environment.iter().filter(|(owner, ..)| is_for(owner)).map(|(_, name, value)| (name, value)));
+        drop(environment);
         // Held from before the check until the child is known: kill_all misses none.
         let mut children = lock(&self.inner.children);
         if self.inner.ending.load(Ordering::SeqCst) {

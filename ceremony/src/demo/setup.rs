@@ -232,7 +232,7 @@ pub(super) fn setup(
         shards.push((name, dir, public));
     }
     let module = match args.hsm {
-        Some(Hsm::Softhsm) => Some(Token::prepare(processes, folder)?),
+        Some(Hsm::Softhsm) => Some(Token::prepare(folder)?),
         None => None,
     };
     let mut trustees = Vec::new();
@@ -325,27 +325,28 @@ fn start_ledger(
     Ok((running, rpc))
 }
 
-/// Throw-away SoftHSM tokens.
+/// Makes throw-away SoftHSM tokens.
 struct Token {
     script: PathBuf,
-    dir: PathBuf,
+    folder: PathBuf,
 }
 
 impl Token {
-    fn prepare(processes: &Processes, folder: &Path) -> Result<Self, DemoTrouble> {
-        let dir = folder.join("softhsm");
-        fs::create_dir_all(&dir).map_err(|source| DemoTrouble::file(&dir, source))?;
+    fn prepare(folder: &Path) -> Result<Self, DemoTrouble> {
         let script = folder.join("softhsm.sh");
         write(&script, include_bytes!("../../../scripts/softhsm.sh"))?;
-        processes.set_environment("SOFTHSM2_CONF", dir.join("softhsm2.conf").as_os_str());
-        Ok(Self { script, dir })
+        Ok(Self { script, folder: folder.join("softhsm") })
     }
 
-    /// Makes a token and gives the module that reaches it, and the file with its PIN.
+    /// Makes a token and gives the module that reaches it, and the file with its PIN. Each token has a folder of its own:
+    /// SoftHSM stops the process that finds two tokens of which others are just writing.
     fn make(&self, processes: &Processes, label: &str) -> Result<(String, PathBuf), DemoTrouble> {
-        let pin = self.dir.join(format!("{label}.pin"));
+        let dir = self.folder.join(label);
+        fs::create_dir_all(&dir).map_err(|source| DemoTrouble::file(&dir, source))?;
+        processes.set_environment(label, "SOFTHSM2_CONF", dir.join("softhsm2.conf").as_os_str());
+        let pin = dir.join("pin");
         let name = format!("{label}-token");
-        let arguments = [shown(&self.script), shown(&self.dir), label.into(), shown(&pin)];
+        let arguments = [shown(&self.script), shown(&dir), label.into(), shown(&pin)];
         let running = processes.start_path(&name, Path::new("/bin/sh"), &arguments)?;
         running.wait_well(COMMAND_WITHIN)?;
         Ok((running.says("/", Duration::ZERO).map(|rest| format!("/{rest}"))?, pin))

@@ -3,7 +3,7 @@
 use super::{Decision, Duty, Keeper, LOTS_WAIT_MS, STAND_BY_MS};
 use crate::{
     agreement::{
-        Backing, Judgement, STATED_ENDS_ROUNDS, judge,
+        Backing, Judgement, judge,
         messages::{Close, Open, VoteSet},
     },
     board::{Stage, Transactions},
@@ -140,6 +140,7 @@ impl Keeper {
         if !self.board.closed() {
             return Vec::new();
         }
+        self.wait_for_ends(now);
         let snapshots = &self.snapshots;
         let own_at = |value: &VoteSet| {
             let ends = || value.lanes.iter().map(|end| end.size);
@@ -148,7 +149,7 @@ impl Keeper {
         };
         let cosigned = &self.cosigned;
         let sealed = self.board.sealed();
-        let waits = self.voter.round().0 < STATED_ENDS_ROUNDS;
+        let waits = !self.waited;
         let judge = |value: &VoteSet, backing: Backing| {
             let short = sealed.is_some_and(|sealed| !sealed.is_reached_by(value));
             if waits && short && backing == Backing::Proposed {

@@ -183,6 +183,46 @@ fn a_signer_that_aborts_every_attempt_is_left_out_and_the_anchors_land() {
     }
 }
 
+/// A liar gives an attempt up, confirms it all the same, and holds its confirmation of the next one back.
+#[test]
+fn keys_that_all_have_rehearsed_stay_whatever_is_certified_later() {
+    let mut world = World::new(4, Quorums::default_for(4), 67);
+    world.bent = Some((2, |body| match body {
+        Body::Confirm(confirm) => {
+            let reason = "it does not suit".into();
+            protocol::ceremony::messages::Abandon { attempt: confirm.attempt, reason }.into()
+        }
+        other => other,
+    }));
+    world.settle();
+    let attempt = protocol::ids::Attempt(2);
+    world.post(Sender::Official(1), protocol::ceremony::messages::NextAttempt { attempt }.into());
+    world.settle();
+    let confirm = |world: &World, attempt: u32| {
+        let judged = world.board.ceremony(protocol::ids::Attempt(attempt));
+        let certificate = judged.certificate().unwrap();
+        protocol::ceremony::messages::Confirm {
+            attempt: certificate.attempt,
+            transcript: certificate.transcript,
+            certificate: certificate.digest(),
+        }
+    };
+    let (first, second) = (confirm(&world, 1), confirm(&world, 2));
+    world.bent = None;
+    assert!(world.board.key_certificate().is_none());
+    let liar = Sender::Trustee(TrusteeIndex(3));
+    world.post(liar, first.into());
+    world.open();
+    assert_eq!(world.board.key_certificate().unwrap().attempt.0, 1);
+    let expected = world.vote();
+    world.post(liar, second.into());
+    world.close();
+    world.finish();
+    assert_eq!(world.totals(), expected);
+    let blamed: Vec<_> = world.board.evidence().iter().map(|evidence| (evidence.accused, evidence.wrong)).collect();
+    assert!(!blamed.is_empty() && blamed.iter().all(|one| *one == (liar, Wrong::ConfirmedAndAbandoned)), "{blamed:?}");
+}
+
 #[test]
 fn a_request_that_nobody_signs_costs_one_attempt_and_not_the_election() {
     let mut world = World::new(4, Quorums::default_for(4), 65);

@@ -75,7 +75,10 @@ struct Durable {
     read: usize,
     envelopes: BTreeSet<[u8; 64]>,
     leaves: BTreeSet<Hash>,
+    /// Resolved to co-sign.
     cosigned: BTreeSet<(LaneIndex, LogSize, Hash)>,
+    /// A resolution that comes after one for more leaves.
+    fallen: Option<(LaneIndex, LogSize)>,
 }
 
 /// How much of a board was looked at.
@@ -364,15 +367,16 @@ impl Watch {
     ) {
         let durable = self.durable.entry(Sender::Trustee(me)).or_default();
         durable.read_trustee(records);
-        if !durable.cosigned.contains(&(lane, size, root)) {
+        let (resolved, fallen) = (durable.cosigned.contains(&(lane, size, root)), durable.fallen.take());
+        if !resolved {
             self.broken("I09", format_args!("trustee {me} co-signs {size} leaves of lane {lane} before it is durable"));
         }
-        let own = self.cosigned.entry((me, lane)).or_default();
-        let highest = own.last_key_value().map(|(size, _)| *size);
-        let before = own.insert(size, root);
+        // What was resolved on may be signed late, after a restart. The resolutions themselves only grow.
+        let before = self.cosigned.entry((me, lane)).or_default().insert(size, root);
         if before.is_some_and(|before| before != root) {
             self.broken("I08", format_args!("trustee {me} co-signs two roots at {size} leaves of lane {lane}"));
-        } else if before.is_none() && highest.is_some_and(|highest| size < highest) {
+        }
+        if let Some((lane, size)) = fallen {
             self.broken("I08", format_args!("trustee {me} co-signs {size} leaves of lane {lane} after more"));
         }
         if let Some((hash, vote_set)) = &self.vote_set
@@ -591,6 +595,11 @@ impl Durable {
                     self.envelopes.extend(envelopes.iter().map(|envelope| envelope.signature));
                 }
                 trustee::Record::Ballots { lane, cosigned: Some((size, root)), .. } => {
+                    let higher =
+                        (*lane, LogSize(size.0.saturating_add(1)), [0; 32])..=(*lane, LogSize(u64::MAX), [255; 32]);
+                    if self.cosigned.range(higher).next().is_some() {
+                        self.fallen = Some((*lane, *size));
+                    }
                     self.cosigned.insert((*lane, *size, *root));
                 }
                 _ => {}
