@@ -51,6 +51,8 @@ struct Signing {
     cosignatures: BTreeMap<TrusteeIndex, Cosignature>,
     /// The newest final one.
     confirmed: Option<SignedCheckpoint>,
+    /// The certified end, once there is one: nothing longer is shown then.
+    end: Option<u64>,
 }
 
 /// See the [module](self).
@@ -158,9 +160,29 @@ impl Lane {
         self.signing().confirmed = Some(note);
     }
 
+    /// The vote set is certified and ends here: trustees are led to this checkpoint, and to none of more leaves.
+    pub fn set_end(&self, note: SignedCheckpoint) {
+        let mut signing = self.signing();
+        signing.end = Some(note.checkpoint().size.0);
+        if self.target.borrow().as_ref().is_some_and(|target| target.checkpoint.size > note.checkpoint().size) {
+            self.target.send_replace(None);
+        }
+        signing.head = Some(Arc::new(Target { checkpoint: note.checkpoint().clone(), note }));
+        self.move_target(&mut signing);
+    }
+
+    /// Whether this is the last checkpoint that there will be.
+    #[must_use]
+    pub fn is_end(&self, size: u64) -> bool {
+        self.signing().end == Some(size)
+    }
+
     /// This shard has signed a new head, durably.
     pub fn set_head(&self, note: SignedCheckpoint) {
         let mut signing = self.signing();
+        if signing.end.is_some_and(|end| note.checkpoint().size.0 != end) {
+            return;
+        }
         signing.head = Some(Arc::new(Target { checkpoint: note.checkpoint().clone(), note }));
         self.move_target(&mut signing);
     }

@@ -8,7 +8,10 @@
 //! Kept in RAM only: signing nonces. A restart burns them, and the attempt they were for.
 
 use crate::{
-    agreement::{Timeouts, Voter, messages::VoteSet},
+    agreement::{
+        Timeouts, Voter,
+        messages::{LaneEnd, VoteSet},
+    },
     ballot::{BallotForm, CheckedBallot},
     ballot_box::{self, BallotBox, BoxTrouble, ClosedBox},
     board::{Board, CheckedEnvelope},
@@ -152,6 +155,8 @@ pub struct Keeper {
     boxes: Vec<BallotBox>,
     /// What the lanes amounted to at each size seen since the close; the newest last.
     snapshots: Vec<ClosedBox>,
+    /// Lanes as they were at their certified ends, where the log here goes on.
+    passed: BTreeMap<LaneIndex, BallotBox>,
     cosigned: Vec<LogSize>,
     nonces: BTreeMap<(Purpose, Attempt), SigningNonce>,
     contents: BTreeMap<Purpose, Hash>,
@@ -178,6 +183,7 @@ impl Keeper {
             roll: None,
             boxes: Vec::new(),
             snapshots: Vec::new(),
+            passed: BTreeMap::new(),
             nonces: BTreeMap::new(),
             contents: BTreeMap::new(),
             voter: Voter::new(me, Timeouts::default()),
@@ -244,6 +250,7 @@ impl Keeper {
             (self.form, self.shares) = (None, None);
             self.boxes.clear();
             self.snapshots.clear();
+            self.passed.clear();
         }
         if self.form.is_none()
             && let Some(certificate) = self.board.key_certificate()
@@ -284,15 +291,26 @@ impl Keeper {
                 self.snapshots.push(closed);
             }
         }
-        if let Some(certificate) = self.board.certificate()
-            && let Some(closed) = self
-                .snapshots
-                .iter()
-                .rfind(|closed| closed.vote_set == certificate.value || bug!(AggregateNotCertified))
-        {
-            let closed = closed.clone();
+        let Some(certificate) = self.board.certificate() else { return };
+        let known =
+            self.snapshots.iter().rfind(|closed| closed.vote_set == certificate.value || bug!(AggregateNotCertified));
+        let closed = known.cloned().or_else(|| {
+            let lanes: Vec<&BallotBox> =
+                self.boxes.iter().map(|own| self.passed.get(&own.lane()).unwrap_or(own)).collect();
+            let ends = certificate.value.lanes.iter().map(|end| end.size);
+            if !lanes.iter().map(|lane| lane.size()).eq(ends) {
+                return None;
+            }
+            ClosedBox::of(&lanes, certificate.value.key_certificate).ok().flatten()
+        });
+        if let Some(closed) = closed {
             self.board.set_aggregate(&closed);
         }
+    }
+
+    /// Where a lane's certified end is.
+    fn certified_end(&self, lane: LaneIndex) -> Option<&LaneEnd> {
+        self.board.certificate()?.value.lanes.get(usize::from(lane.0))
     }
 
     /// Notes whether the ends that the home shard stated are worth waiting for any longer: not once rounds enough went by and
@@ -330,12 +348,11 @@ impl Keeper {
         if self.roll.is_none() || self.boxes.is_empty() {
             return Err(FollowRefusal::NoRoll);
         }
-        let at = usize::from(lane.0);
         let own = self
             .boxes
-            .get(at)
+            .get(usize::from(lane.0))
             .ok_or(FollowRefusal::UnknownLane { got: lane.0, last: self.board.manifest().lanes.saturating_sub(1) })?;
-        match self.board.certificate().and_then(|certificate| certificate.value.lanes.get(at)) {
+        match self.certified_end(lane) {
             Some(end) if new_size > own.size().max(end.size) => {
                 Err(FollowRefusal::Certified { certified: end.size.0, got: new_size.0 })
             }
@@ -354,7 +371,12 @@ impl Keeper {
         ballot: &CheckedBallot,
         earlier: &dyn Fn(LeafIndex) -> Option<CheckedBallot>,
     ) -> Result<LeafIndex, BoxTrouble> {
+        let end = self.certified_end(lane).map(|end| end.size);
         let Some(own) = self.boxes.get_mut(usize::from(lane.0)) else { return Err(BoxTrouble::Missing(LeafIndex(0))) };
+        if end == Some(own.size()) && !self.passed.contains_key(&lane) {
+            // Only after a restart: the log here is longer than what was certified.
+            self.passed.insert(lane, own.clone());
+        }
         own.absorb(ballot, earlier)
     }
 
@@ -370,6 +392,13 @@ impl Keeper {
         }
         let Some(own) = self.boxes.get(usize::from(lane.0)) else { return Err(FollowRefusal::NoRoll.into()) };
         if bug!(RewindCosigned) && checkpoint.size < own.size() {
+            return Ok(());
+        }
+        let end = LaneEnd { size: checkpoint.size, root: checkpoint.root };
+        let cosigned = self.cosigned.get(usize::from(lane.0)).is_some_and(|cosigned| *cosigned <= checkpoint.size);
+        if self.board.sums().is_some() && self.certified_end(lane) == Some(&end) && cosigned {
+            // The sums are there: this log, however much longer, went through exactly this end.
+            self.restore_cosigned(lane, checkpoint.size);
             return Ok(());
         }
         if own.size() != checkpoint.size {

@@ -59,6 +59,8 @@ struct State {
     /// How much of each caller's board has been looked at, by the caller's pin. In memory only: after a restart the
     /// board comes again, and what is known is skipped.
     cursors: BTreeMap<Hash, Cursor>,
+    /// Whether a shard's whole board was here since this process began.
+    caught_up: bool,
     /// Duties that the keeper has named and that could not be performed yet, because the keystore is away. (K01)
     pending: VecDeque<Duty>,
     /// Randomness of the keystore for the next duties, until some have used it.
@@ -92,6 +94,7 @@ impl Election {
             keeper: Keeper::new(me, manifest.clone()),
             journal_len: 0,
             cursors: BTreeMap::new(),
+            caught_up: false,
             pending: VecDeque::new(),
             spice: None,
             keystore_trouble: None,

@@ -13,7 +13,7 @@ use actix::fut::LocalBoxActorFuture;
 use actix::prelude::*;
 use futures::future::join_all;
 use protocol::agreement::messages::LaneEnd;
-use protocol::ballot_box::{self, BallotBox, ClosedBox};
+use protocol::ballot_box::{self, BallotBox};
 use protocol::board::Board;
 use protocol::chair::{Chair, ChairDuty};
 use protocol::encoding::{Canonical as _, Writer};
@@ -24,7 +24,7 @@ use protocol::signed::{Body, Envelope, Slot};
 use protocol::signing::messages::Purpose;
 use tokio::sync::oneshot;
 
-use super::intake::{CopyBox, Drain, LaneActor, Unlock, Verify, load};
+use super::intake::{Drain, LaneActor, Unlock, Verify, load};
 use super::{Deps, Stop};
 use crate::election::{Election, Gate, View};
 use crate::ledger::{Chain, Notary};
@@ -33,6 +33,7 @@ use crate::store::StoreTrouble;
 
 mod chain;
 mod open;
+mod sum;
 
 pub use open::{OpenTrouble, home_of, open};
 
@@ -330,25 +331,28 @@ impl ElectionActor {
         }));
     }
 
-    /// Once the vote set is certified, the board gets the sums that this shard has added up itself.
+    /// Once the vote set is certified, the board gets the sums that this shard has added up itself: of the certified ends,
+    /// which may be before those of its own log. (P-VOT-5)
     fn sum_up(&mut self, ctx: &mut Context<Self>) {
-        let (Some(lanes), Some(key)) = (self.election.intake.get(), self.board.key_certificate()) else { return };
-        let wanted = self.board.certificate().is_some() && self.board.sums().is_none();
-        if !wanted || std::mem::replace(&mut self.summing, true) {
+        let (Some(certificate), None) = (self.board.certificate(), self.board.sums()) else { return };
+        if self.election.intake.get().is_none() || std::mem::replace(&mut self.summing, true) {
             return;
         }
-        let (lanes, key) = (lanes.clone(), key.digest());
-        let asking = async move {
-            let boxes = join_all(lanes.iter().map(|lane| lane.send(CopyBox))).await;
-            let boxes: Vec<BallotBox> = boxes.into_iter().collect::<Result<_, _>>().ok()?;
-            ClosedBox::of(&boxes.iter().collect::<Vec<_>>(), key).ok()?
-        };
-        ctx.spawn(asking.into_actor(self).map(|closed, act, ctx| {
-            // If it is not what was certified, asking again gives the same: it stays as it is, and is said.
-            if closed.is_some_and(|closed| act.board.set_aggregate(&closed)) {
+        let vote_set = certificate.value.clone();
+        let (deps, election) = (Arc::clone(&self.deps), Arc::clone(&self.election));
+        let asking = async move { sum::closed_at(&deps, &election, &vote_set).await };
+        ctx.spawn(asking.into_actor(self).map(|closed, act, ctx| match closed {
+            Ok(Some(closed)) if act.board.set_aggregate(&closed) => {
+                act.election.troubles.clear("vote-set");
                 act.board_changed(ctx);
-            } else {
+            }
+            // Asking again gives the same: it stays as it is, and is said.
+            Ok(_) => {
                 act.election.troubles.set("vote-set", "the certified vote set is not the sum of this shard's log");
+            }
+            Err(trouble) => {
+                act.election.troubles.set("vote-set", trouble.to_string());
+                act.summing = false;
             }
         }));
     }

@@ -32,7 +32,7 @@ use crate::store::{Commit, Conflict, KnownBallot, NewBallot, NewRejection, Store
 
 mod load;
 
-pub use load::{LoadTrouble, load};
+pub use load::{LoadTrouble, load, load_until};
 
 /// Code of the rejection of a ballot that made the verifier panic. (C11)
 pub const QUARANTINED: u16 = 200;
@@ -55,8 +55,6 @@ pub enum Outcome {
     Rejected(Vec<u8>),
     /// Not recorded.
     TryLater(u32),
-    /// Not recorded and not judged.
-    Refused(String),
     /// Not known.
     Unknown,
 }
@@ -368,11 +366,9 @@ impl Handler<Cast> for LaneActor {
         for waiting in ballots {
             if self.lane.is_blocked() {
                 waiting.answer(Outcome::TryLater(DISK_RETRY_MS));
-            } else if !self.open && !self.closed {
-                // Just started: whether this log is whole is being asked.
-                waiting.answer(Outcome::TryLater(QUEUE_RETRY_MS));
             } else if !self.open {
-                waiting.answer(Outcome::Refused("ELECTION_CLOSED: this lane takes no ballots now".to_owned()));
+                // Just started: whether this log is whole is being asked. Or closed: the same bytes may wait here already.
+                waiting.answer(Outcome::TryLater(QUEUE_RETRY_MS));
             } else if self.queue.len() >= self.deps.tuning.queue_ballots {
                 waiting.answer(Outcome::TryLater(QUEUE_RETRY_MS));
             } else {

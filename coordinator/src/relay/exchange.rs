@@ -113,6 +113,7 @@ impl Exchange {
             board_first: self.pushed,
             envelopes: envelopes.iter().map(|envelope| envelope.to_vec()).collect(),
             journal_from: self.taken,
+            board_length: total,
         };
         let reply = in_time(client.exchange(request)).await?.into_inner();
         for refusal in &reply.refusals {

@@ -75,9 +75,12 @@ impl Follow {
     async fn once(&mut self, target: &Target) -> Result<Duration, LinkTrouble> {
         let size = target.checkpoint.size.0;
         let first = self.cursor.unwrap_or_else(|| self.known_cursor());
-        if first > size {
+        // Whoever is further can still co-sign the certified end.
+        let is_end = self.lane.is_end(size);
+        if first > size && !is_end {
             return Ok(self.ahead(first));
         }
+        let first = first.min(size);
         let mut ballots = Vec::new();
         let (mut bytes, mut next) = (0_usize, first);
         if self.cursor.is_some() && first < size {
@@ -118,7 +121,7 @@ impl Follow {
         if moved {
             self.lane.progressed(target);
         }
-        if reply.next > target.checkpoint.size.0 {
+        if reply.next > target.checkpoint.size.0 && reply.cosigned.is_empty() {
             return self.ahead(reply.next);
         }
         if !reply.cosigned.is_empty() {

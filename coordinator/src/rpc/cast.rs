@@ -6,6 +6,7 @@ use proto::v1::CastOutcome;
 use proto::v1::cast_outcome::Outcome as Wire;
 use protocol::ballot::BallotForm;
 use protocol::ballot_box::{BoxRefusal, lane_of};
+use protocol::board::Stage;
 use protocol::encoding::{Hash, digest, label};
 use protocol::ids::LaneIndex;
 use tokio::sync::oneshot;
@@ -16,7 +17,7 @@ use crate::election::{Election, Gate};
 
 /// What a voter is told when a mailbox is full.
 const RETRY_MS: u32 = 300;
-/// While the election is being taken up.
+/// While the election is being taken up, or its lanes finish.
 const STARTING_MS: u32 = 1000;
 
 /// The id of a ballot's bytes: the hash of all but the signature.
@@ -74,7 +75,6 @@ pub(super) async fn cast(deps: &Arc<Deps>, election: &Arc<Election>, ballots: Ve
             Outcome::Recorded(receipt) => Wire::Recorded(receipt),
             Outcome::Rejected(rejection) => Wire::Rejected(rejection),
             Outcome::TryLater(after_ms) => Wire::TryLaterMs(after_ms),
-            Outcome::Refused(reason) => Wire::Refused(reason),
             Outcome::Unknown => Wire::AskAgain(id.to_vec()),
         };
         outcomes.push(outcome(wire));
@@ -105,13 +105,38 @@ fn first_look(form: &BallotForm, roll: &protocol::roll::Roll, lanes: u16, bytes:
 
 /// After the close: whoever is in the log still gets the receipt, nobody else gets in. (C04, C05)
 async fn cast_late(deps: &Arc<Deps>, election: &Arc<Election>, ballots: Vec<Vec<u8>>) -> Vec<CastOutcome> {
+    // Looked at first: once the ends are stated, whatever was ever taken is in the store.
+    let stage = election.view().stage;
     let ids: Vec<Hash> = ballots.iter().map(|bytes| ballot_id(bytes)).collect();
     let Ok(found) = deps.store.find_ballots(election.key, ids.clone()).await else {
         return ballots.iter().map(|bytes| ask_again(bytes)).collect();
     };
     let answer = |id: &Hash| match found.iter().find(|(digest, _)| digest == id) {
         Some((_, known)) => outcome(Wire::Recorded(deps.receipt(election, known))),
-        None => outcome(Wire::Refused("ELECTION_CLOSED: the trustees have closed the election".to_owned())),
+        None => outcome(unknown_late(stage)),
     };
     ids.iter().map(answer).collect()
+}
+
+/// What is said after the close about a ballot that is not in the log. While the lanes still finish what they had taken, it
+/// may be among that: no final word yet.
+fn unknown_late(stage: Stage) -> Wire {
+    if stage <= Stage::Closing {
+        return Wire::TryLaterMs(STARTING_MS);
+    }
+    Wire::Refused("ELECTION_CLOSED: the trustees have closed the election".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_hears_too_late_before_the_ends_of_the_log_are_stated() {
+        let said = |stage| unknown_late(stage);
+        assert!(matches!(said(Stage::Closing), Wire::TryLaterMs(_)));
+        for stage in [Stage::Agreement, Stage::Tally, Stage::Anchoring, Stage::Complete] {
+            assert!(matches!(said(stage), Wire::Refused(reason) if reason.starts_with("ELECTION_CLOSED")));
+        }
+    }
 }

@@ -105,6 +105,12 @@ impl Board {
         Stage::Complete
     }
 
+    /// Whether fewer ballots count than the manifest lets be decrypted: opening them could reveal votes. (T12)
+    #[must_use]
+    pub fn small_tally(&self) -> bool {
+        self.certificate().is_some_and(|certificate| certificate.value.counted < self.manifest.tally_min)
+    }
+
     /// Who is waited for. Never blame: whoever is named may only be slow.
     #[must_use]
     pub fn awaiting(&self) -> Vec<Awaited> {
@@ -155,6 +161,13 @@ impl Board {
                     }
                     None => Vec::new(),
                 }
+            }
+            Stage::Tally if self.small_tally() => {
+                let counted = self.certificate().map_or(0, |certificate| certificate.value.counted);
+                let least = self.manifest.tally_min;
+                let what =
+                    format!("SMALL_TALLY: {counted} ballots count, and the manifest has none decrypted below {least}");
+                alloc::vec![Awaited { who: "nobody".to_string(), what }]
             }
             Stage::Tally => {
                 let need = usize::from(self.manifest.quorums.t);

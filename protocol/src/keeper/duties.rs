@@ -179,7 +179,7 @@ impl Keeper {
         if self.has_said(40, 0) || self.board.result().is_some() || !self.turn_to_decrypt(now) {
             return None;
         }
-        if self.small_tally() && !bug!(SmallTallyOpened) {
+        if self.board.small_tally() && !bug!(SmallTallyOpened) {
             return None;
         }
         // The board took these sums because they are the certified ones and were summed up here.
@@ -222,12 +222,6 @@ impl Keeper {
         rank < threshold || waited >= LOTS_WAIT_MS.saturating_add(STAND_BY_MS.saturating_mul(behind))
     }
 
-    /// T12: too few ballots to open without revealing votes.
-    fn small_tally(&self) -> bool {
-        let counted = self.board.certificate().map_or(0, |certificate| certificate.value.counted);
-        counted < self.board.manifest().tally_min
-    }
-
     /// When to be called again, in milliseconds from now, if time alone can make a duty due.
     #[must_use]
     pub fn wake_after_ms(&self, now: TimeMs) -> Option<u32> {
@@ -260,7 +254,7 @@ impl Keeper {
                 "the closing time of the manifest".to_string()
             }
             Stage::Agreement if self.proposal().is_none() => "the rest of the log".to_string(),
-            Stage::Tally if self.small_tally() => format!(
+            Stage::Tally if self.board.small_tally() => format!(
                 "SMALL_TALLY: fewer than {} ballots count; opening them could reveal votes. A new manifest with a lower \
                  tally_min is the consent that is needed",
                 manifest.tally_min

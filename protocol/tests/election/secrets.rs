@@ -80,6 +80,7 @@ fn sums_of_too_few_ballots_stay_closed() {
     assert!(world.board.certificate().is_some());
     assert!(world.board.of_kind(PARTIALS).next().is_none());
     assert_eq!(world.board.stage(), Stage::Tally);
+    assert!(world.board.awaiting()[0].what.starts_with("SMALL_TALLY: 2 ballots"), "{:?}", world.board.awaiting());
 }
 
 #[test]

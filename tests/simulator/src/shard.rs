@@ -540,9 +540,28 @@ impl Process {
             certified.push(part);
         }
         let boxes: Vec<&BallotBox> = certified.iter().collect();
-        if let Ok(Some(closed)) = ClosedBox::of(&boxes, key) {
-            self.board.set_aggregate(&closed);
+        let Ok(Some(closed)) = ClosedBox::of(&boxes, key) else { return };
+        let ends = certificate.value.lanes.clone();
+        if self.board.set_aggregate(&closed) {
+            for (lane, end) in self.lanes.iter_mut().zip(ends).filter(|(lane, end)| lane.tree.size() > end.size) {
+                // The record wants a co-signed checkpoint there.
+                ground.coverage.sometimes("the home shard's log was longer than what was certified");
+                lane.end = Some(end.size);
+                lane.checkpoint_at = Some(ground.now);
+            }
         }
+    }
+
+    /// Whether every certified end has its co-signed checkpoint, so that a record can be made.
+    #[must_use]
+    pub fn record_is_final(&self) -> bool {
+        let Some(certificate) = self.board.certificate() else { return false };
+        let ends = self.lanes.iter().zip(&certificate.value.lanes);
+        self.lanes.len() == certificate.value.lanes.len()
+            && ends.into_iter().all(|(lane, end)| {
+                let confirmed = lane.confirmed.as_ref().map(|note| note.checkpoint());
+                confirmed.is_some_and(|note| (note.size, note.root) == (end.size, end.root))
+            })
     }
 
     fn call(&mut self) -> u64 {

@@ -70,6 +70,7 @@ pub struct Process {
     pub keeper: Keeper,
     journal: Vec<Arc<Envelope>>,
     cursor: Cursor,
+    caught_up: bool,
     pending: VecDeque<Duty>,
     logs: Vec<Vec<Arc<[u8]>>>,
     newest: Vec<(LogSize, Hash, Option<Cosignature>)>,
@@ -178,6 +179,7 @@ impl TrusteeNode {
             keeper: Keeper::new(self.me, manifest),
             journal: Vec::new(),
             cursor: Cursor::default(),
+            caught_up: false,
             pending: VecDeque::new(),
             logs: vec![Vec::new(); lanes],
             newest: vec![(LogSize(0), [0; 32], None); lanes],
@@ -253,8 +255,8 @@ impl TrusteeNode {
             }
         }
         let answer = match packet.message {
-            Message::Exchange { epoch, first, envelopes, journal_from } => {
-                self.exchange(ground, epoch, first, &envelopes, journal_from)
+            Message::Exchange { epoch, first, envelopes, journal_from, length } => {
+                self.exchange(ground, epoch, first, &envelopes, journal_from, length)
             }
             Message::Roll => self.take_roll(ground),
             Message::Follow { lane, piece } => self.follow(ground, lane, piece),
@@ -298,6 +300,7 @@ impl TrusteeNode {
         first: u64,
         envelopes: &[Arc<Envelope>],
         journal_from: u64,
+        length: u64,
     ) -> Result<Message, DiskTrouble> {
         let process = self.process.as_mut().expect("it runs");
         let mut cursor = process.cursor;
@@ -309,8 +312,12 @@ impl TrusteeNode {
             self.take_in(ground, envelopes)?;
             cursor.next = cursor.next.max(first + envelopes.len() as u64);
         }
-        self.process.as_mut().expect("it runs").cursor = cursor;
-        self.perform_duties(ground)?;
+        let process = self.process.as_mut().expect("it runs");
+        process.cursor = cursor;
+        process.caught_up |= cursor.next >= length;
+        if process.caught_up {
+            self.perform_duties(ground)?;
+        }
         if let Some(mut policy) = self.policy.take() {
             let say = self.with_liar(ground, |liar| policy.unprompted(liar));
             self.policy = Some(policy);
@@ -589,7 +596,7 @@ impl TrusteeNode {
         let process = self.process.as_mut().expect("it runs");
         let size = process.keeper.lane_size(lane).0;
         let refuse = |refusal| Ok(Message::Followed { lane, next: size, cosigned: None, refusal });
-        if process.halted.is_some() {
+        if process.halted.is_some() || !process.caught_up {
             return refuse(Refusal::NotYet);
         }
         let new_size = first + ballots.len() as u64;

@@ -62,7 +62,7 @@ pub struct Seen {
 #[derive(Debug, Clone)]
 pub enum Message {
     /// The shard's board against a trustee's journal.
-    Exchange { epoch: u64, first: u64, envelopes: Vec<Arc<Envelope>>, journal_from: u64 },
+    Exchange { epoch: u64, first: u64, envelopes: Vec<Arc<Envelope>>, journal_from: u64, length: u64 },
     /// Its answer.
     Exchanged {
         board_next: u64,

@@ -7,7 +7,7 @@ use crate::{
     official::OfficialNode,
     policies::{COORDINATORS, TRUSTEES},
     setup::{Setup, below, chance},
-    shard::ShardNode,
+    shard::{Process, ShardNode},
     trustee::TrusteeNode,
     voter::VoterNode,
     watch::Violation,
@@ -243,10 +243,16 @@ impl World {
         boards.chain(home).flat_map(|board| board.evidence()).map(|one| (one.accused, one.wrong)).collect()
     }
 
+    /// Whether an honest home shard has what the record needs.
+    fn is_recorded(&self) -> bool {
+        let home = self.shard.process.as_ref().filter(|_| self.shard.policy.is_none());
+        home.is_none_or(Process::record_is_final)
+    }
+
     fn is_over(&self) -> bool {
         let stage = self.shard.stage();
         match stage {
-            Some(Stage::Complete) => self.healed && self.voters.iter().all(|voter| voter.done),
+            Some(Stage::Complete) => self.healed && self.is_recorded() && self.voters.iter().all(|voter| voter.done),
             Some(Stage::Stopped) => true,
             _ => false,
         }
@@ -510,6 +516,9 @@ impl World {
             return Err(violation);
         }
         match stage {
+            Some(Stage::Complete) if !self.is_recorded() => {
+                Err(Violation::new("V06", "a certified end has no co-signed checkpoint: no record can be made".into()))
+            }
             Some(Stage::Complete) => {
                 self.ground.coverage.sometimes("election complete");
                 Ok(Ending::Complete)
@@ -543,6 +552,10 @@ impl World {
         let somebody_faulty = self.ground.watch.faulty_trustees() > 0;
         // Every trustee is needed until the opening: whoever lies or has fallen can stop it, and is named.
         if before_opening && somebody_faulty && (names.iter().all(|name| faulty(name)) || self.given_up_by_faulty()) {
+            return Ok(Ending::Waits);
+        }
+        if board.small_tally() {
+            self.ground.coverage.sometimes("too few ballots for a tally");
             return Ok(Ending::Waits);
         }
         if self.chain.forged || (self.cast.coordinator.is_some() && self.is_beyond_repair()) {

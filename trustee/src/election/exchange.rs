@@ -12,6 +12,8 @@ use crate::store::durable;
 
 /// Journal bytes of one reply.
 const REPLY_BYTES_MAX: usize = 2 << 20;
+/// What a trustee waits for that has just started.
+pub(super) const NOT_CAUGHT_UP: &str = "the rest of the record, before it promises anything";
 /// Refusals of one reply; the caller's log needs no more.
 const REFUSALS_MAX: usize = 100;
 
@@ -42,7 +44,11 @@ impl Election {
             cursor.next = cursor.next.max(end);
         }
         state.cursors.insert(*caller, cursor);
-        self.perform_duties(&mut state).await;
+        // Who has just started may have an old folder, and have said on that board what it knows nothing of. (K06)
+        state.caught_up |= cursor.next >= request.board_length;
+        if state.caught_up {
+            self.perform_duties(&mut state).await;
+        }
 
         let now = TimeMs(runtime::clock::now_ms());
         reply.board_next = cursor.next;
@@ -136,6 +142,9 @@ impl State {
     pub(super) fn waiting(&self, now: TimeMs) -> String {
         if let Some(reason) = &self.halted {
             return reason.clone();
+        }
+        if !self.caught_up {
+            return NOT_CAUGHT_UP.to_owned();
         }
         if let Some(trouble) = &self.keystore_trouble {
             return format!("its keystore: {trouble}");

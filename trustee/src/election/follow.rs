@@ -13,7 +13,7 @@ use protocol::keeper::Keeper;
 use protocol::log::{Checkpoint, Cosignature, NoteKey, SignedCheckpoint, leaf_hash, origin};
 use runtime::entropy::OsEntropy;
 
-use super::{Election, RefusedLeaf, State, Whole, heavy};
+use super::{Election, RefusedLeaf, State, Whole, exchange::NOT_CAUGHT_UP, heavy};
 use crate::refused::Refused;
 use crate::store::{Cosigned, NewBallots, durable};
 
@@ -156,6 +156,9 @@ impl Election {
         if let Some(reason) = &state.halted {
             return Err(reason.clone());
         }
+        if !state.caught_up {
+            return Err(format!("this trustee has just started and waits for {NOT_CAUGHT_UP}"));
+        }
         state.keeper.may_follow(lane, new_size).map_err(|refusal| refusal.to_string())?;
         state.keeper.form().ok_or_else(|| "the election's key is not certified here yet".to_owned())
     }
@@ -266,7 +269,6 @@ impl Election {
         let signed: SignedCheckpoint = text.parse().map_err(|error| format!("the checkpoint: {error}"))?;
         self.verify_log_signature(lane, &signed)?;
         let Checkpoint { size, root, .. } = signed.checkpoint().clone();
-        let own = state.keeper.lane_size(lane);
         if let Some(before) = durable(self.ground.store.cosigned_at(self.id, lane, size).await) {
             if before == root {
                 return Ok((Head::Again(Cosigned { lane, size, root }), signed));
@@ -283,7 +285,7 @@ impl Election {
             ));
         }
         match state.keeper.cosign(lane, signed.checkpoint()) {
-            Ok(()) => Ok((Head::New(Cosigned { lane, size: own, root }), signed)),
+            Ok(()) => Ok((Head::New(Cosigned { lane, size, root }), signed)),
             Err(refusal) => {
                 if matches!(refusal, protocol::keeper::CosignRefusal::Fork { .. }) {
                     tracing::error!(election = %self.id, lane = lane.0, %refusal, "LOG_FORK");

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use proto::v1::ExchangeRequest;
 use protocol::board::Stage;
 use protocol::encoding::Canonical as _;
 use protocol::keeper::Decision;
-use protocol::signed::{Body, Draft, Sender};
+use protocol::signed::{Body, Draft, Envelope, Sender};
 use sqlx::Connection as _;
 use trustee::daemon::DaemonTrouble;
 use trustee::election::RestoreTrouble;
@@ -39,6 +40,9 @@ async fn a_restarted_trustee_is_the_one_it_was() {
     assert_eq!(world.whole_journal(0).await, journal);
     let checkpoint = world.checkpoint(&world.log);
     let reply = world.follow(0, 4, &[], &checkpoint).await;
+    assert!(reply.cosigned.is_empty() && reply.refusal.contains("has just started"), "{}", reply.refusal);
+    world.catch_up(0).await;
+    let reply = world.follow(0, 4, &[], &checkpoint).await;
     assert_eq!((reply.next, reply.refusal.as_str()), (4, ""));
     assert_ne!(reply.cosigned, "");
     // And the election goes on with it.
@@ -69,10 +73,10 @@ async fn a_data_folder_from_a_backup_is_found_out_and_promises_nothing_more() {
         world.exchange(at).await.unwrap();
     }
     world.keepers[0].stop().await;
+    world.accept_all();
     let (data, backup) = (world.keepers[0].config().data, world.temp.path().join("backup"));
     copy_folder(&data, &backup);
     world.keepers[0].start().await;
-    world.accept_all();
     world.until(Stage::Ready).await;
 
     world.keepers[0].stop().await;
@@ -82,6 +86,16 @@ async fn a_data_folder_from_a_backup_is_found_out_and_promises_nothing_more() {
     for _ in 0..2 {
         world.keepers[0].start().await;
         world.next[0] = 0;
+        // A coordinator asks first how far the trustee is, and then sends the board in pieces. Until it has all of it, the
+        // trustee says nothing: whatever it said could contradict what it does not know of.
+        let mut client = world.client(0).await;
+        for end in [0, 1, world.order.len() - 1] {
+            let piece = ExchangeRequest { envelopes: world.order[..end].to_vec(), journal_from: 0, ..world.request(0) };
+            let reply = client.exchange(piece).await.unwrap().into_inner();
+            let me = Sender::Trustee(protocol::ids::TrusteeIndex(1));
+            let own = |bytes: &Vec<u8>| Envelope::from_bytes(bytes).unwrap().sender == me;
+            assert!(!reply.envelopes.iter().any(own), "{}", reply.waiting);
+        }
         let reply = world.exchange(0).await.unwrap();
         assert!(reply.waiting.starts_with("STATE_ROLLBACK"), "{}", reply.waiting);
         // It says nothing more, and a restart does not make it forget why.

@@ -218,6 +218,7 @@ async fn a_failed_write_stops_the_process_and_loses_no_promise() {
     let mut world = World::opened().await;
     world.keepers[0].stop().await;
     let mut process = Process::start_on_full_disk(&world.keepers[0], 300);
+    world.catch_up(0).await;
     world.log = (0..12).map(|voter| world.ballot(voter, 0)).collect();
     let (mut promised, mut stopped) = (0, false);
     'filling: for round in 0..20 {
@@ -245,6 +246,7 @@ async fn a_failed_write_stops_the_process_and_loses_no_promise() {
     assert_eq!(process.0.wait().unwrap().code(), Some(70));
     world.forget_client(0);
     let process = Process::start(&world.keepers[0]);
+    world.catch_up(0).await;
     let (log, checkpoint) = (world.log.clone(), world.checkpoint(&world.log[..promised as usize]));
     let reply = world.follow(0, 0, &log[..promised as usize], &checkpoint).await;
     assert_eq!((reply.next, reply.refusal.as_str()), (promised, ""));

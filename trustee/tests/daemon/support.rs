@@ -342,6 +342,7 @@ impl World {
             board_first: first,
             envelopes: self.order[first as usize..].to_vec(),
             journal_from: self.journal[at],
+            board_length: self.order.len() as u64,
         }
     }
 
@@ -363,6 +364,12 @@ impl World {
         self.journal[at] = reply.journal_first + reply.envelopes.len() as u64;
         self.waiting[at] = reply.waiting.clone();
         Ok(reply)
+    }
+
+    /// After a restart: the whole board again, before which a trustee promises nothing.
+    pub(crate) async fn catch_up(&mut self, at: usize) {
+        self.next[at] = 0;
+        self.exchange(at).await.unwrap();
     }
 
     pub(crate) async fn put_roll(&mut self, at: usize) {

@@ -92,11 +92,40 @@ pub async fn load(
     form: &Arc<BallotForm>,
     roll: Arc<Roll>,
 ) -> Result<BallotBox, LoadTrouble> {
+    let ballots = refold(deps, election, lane, form, roll, u64::MAX, |leaves| lane.append(leaves)).await?;
+    compare(deps, election, lane).await?;
+    Ok(ballots)
+}
+
+/// The lane's box as it was when it had so many leaves.
+///
+/// # Errors
+/// [`LoadTrouble`].
+pub async fn load_until(
+    deps: &Deps,
+    election: &Election,
+    lane: &Lane,
+    form: &Arc<BallotForm>,
+    roll: Arc<Roll>,
+    end: u64,
+) -> Result<BallotBox, LoadTrouble> {
+    refold(deps, election, lane, form, roll, end, drop).await
+}
+
+async fn refold(
+    deps: &Deps,
+    election: &Election,
+    lane: &Lane,
+    form: &Arc<BallotForm>,
+    roll: Arc<Roll>,
+    end: u64,
+    mut each: impl FnMut(Vec<[u8; 32]>),
+) -> Result<BallotBox, LoadTrouble> {
     let number = lane.index.0;
     let mut ballots = BallotBox::new(&election.manifest, form, roll, lane.index);
     loop {
         let first = ballots.size().0;
-        let page = deps.store.leaves(election.key, number, first, PAGE).await?;
+        let page = deps.store.leaves(election.key, number, first, PAGE.min(end.saturating_sub(first))).await?;
         if page.is_empty() {
             break;
         }
@@ -113,9 +142,8 @@ pub async fn load(
         let folded = deps.pool.run(move || fold(ballots, number, first, &parsed, &olds)).await;
         let (folded, leaves) = folded.ok_or(LoadTrouble::Panic { lane: number })??;
         ballots = folded;
-        lane.append(leaves);
+        each(leaves);
     }
-    compare(deps, election, lane).await?;
     Ok(ballots)
 }
 

@@ -3,7 +3,7 @@
 use protocol::{
     ballot_box::BallotBox,
     encoding::Hash,
-    ids::{IdentityKey, LaneIndex, LeafIndex, TrusteeIndex},
+    ids::{IdentityKey, LaneIndex, LeafIndex, LogSize, TrusteeIndex},
     log::{Checkpoint, Cosignature, ProofFile, SignedCheckpoint, Tree},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -24,6 +24,8 @@ pub(super) struct Lane {
     cosignatures: BTreeMap<TrusteeIndex, Cosignature>,
     pub(super) confirmed: Option<SignedCheckpoint>,
     pub(super) blocked: bool,
+    /// The certified end, where the log here goes on.
+    pub(super) end: Option<LogSize>,
     /// When the next checkpoint is made.
     pub(super) checkpoint_at: Option<u64>,
 }
@@ -42,6 +44,7 @@ impl Lane {
             cosignatures: BTreeMap::new(),
             confirmed: None,
             blocked: false,
+            end: None,
             checkpoint_at: None,
         }
     }
@@ -56,10 +59,15 @@ impl Lane {
     }
 
     pub(super) fn checkpoint(&self) -> Checkpoint {
-        Checkpoint { origin: self.origin.clone(), size: self.tree.size(), root: self.tree.root() }
+        let size = self.end.unwrap_or(self.tree.size());
+        let root = self.tree.root_at(size).expect("the end is within the log");
+        Checkpoint { origin: self.origin.clone(), size, root }
     }
 
     pub(super) fn set_head(&mut self, note: SignedCheckpoint, now: u64) {
+        if self.target.as_ref().is_some_and(|target| target.checkpoint().size > note.checkpoint().size) {
+            self.target = None;
+        }
         self.head = Some(Arc::new(note));
         self.move_target(now);
     }

@@ -180,7 +180,8 @@ impl ShardNode {
         process.calls = call;
         link.under_way = Some((call, now + CALL_MS, total, envelopes.len() as u64));
         let (first, journal_from) = (link.pushed, link.taken);
-        let message = Message::Exchange { epoch: self.epoch, first, envelopes, journal_from };
+        let length = shown.len() as u64;
+        let message = Message::Exchange { epoch: self.epoch, first, envelopes, journal_from, length };
         let trustee = Node::Trustee(to.0);
         if link.needs_roll && link.roll_under_way.is_none() {
             process.calls += 1;
@@ -275,13 +276,15 @@ impl ShardNode {
         let trustee = link.trustee;
         let known = process.links[place(trustee)].followed.get(usize::from(link.lane.0)).copied().unwrap_or(0);
         let first = link.cursor.unwrap_or(known);
-        if first > size {
+        let is_end = lane.end.is_some_and(|end| end.0 == size);
+        if first > size && !is_end {
             if first > lane.size() {
                 lane.blocked = true;
             }
             link.next_at = now + LOOK_AGAIN_MS;
             return;
         }
+        let first = first.min(size);
         let mut ballots = Vec::new();
         if link.cursor.is_some() && first < size {
             let count = usize::try_from((size - first).min(BALLOTS_MAX)).unwrap_or(0);
@@ -322,7 +325,7 @@ impl ShardNode {
             lane.progressed(&target, now);
         }
         let size = target.checkpoint().size.0;
-        if next > size {
+        if next > size && cosigned.is_none() {
             if next > lane.size() {
                 lane.blocked = true;
             }
