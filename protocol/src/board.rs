@@ -13,7 +13,7 @@ use crate::{
     encoding::Hash,
     evidence::{Evidence, Moot, Verdict, Wrong},
     group::RawPoint,
-    ids::{Attempt, ElectionId, TrusteeIndex},
+    ids::{Attempt, ElectionId, ShardIndex, TrusteeIndex},
     lots::{self, LotRefusal},
     manifest::Manifest,
     signed::{Body, Envelope, Sender, Slot},
@@ -31,7 +31,7 @@ mod stage;
 pub use signing::{ChainIntent, LAMPORTS_MAX, Signable, SignableRefusal, SigningView, Transactions};
 pub use stage::{Awaited, Stage};
 
-/// Envelopes on one board, at most.
+/// Envelopes on one board, at most; each sender has a part of them, which nobody else can fill.
 pub const ENVELOPES_MAX: usize = 200_000;
 /// Key-ceremony attempts, at most.
 pub const CEREMONY_ATTEMPTS_MAX: u32 = 1000;
@@ -56,6 +56,8 @@ pub struct Board {
     election: ElectionId,
     manifest: Arc<Manifest>,
     slots: BTreeMap<Slot, Envelope>,
+    /// How many are from whom.
+    said: BTreeMap<Sender, usize>,
     evidence: Vec<Evidence>,
     memory: CeremonyMemory,
     key: Option<KeyCertificate>,
@@ -83,6 +85,7 @@ impl Board {
             votes: Votes::new(&manifest),
             manifest,
             slots: BTreeMap::new(),
+            said: BTreeMap::new(),
             evidence: Vec::new(),
             memory: CeremonyMemory::default(),
             key: None,
@@ -118,8 +121,14 @@ impl Board {
                 envelopes: alloc::vec![earlier.clone(), envelope.clone()],
             });
         }
-        if self.slots.len() >= ENVELOPES_MAX {
-            return Verdict::Moot(Moot::Full { max: ENVELOPES_MAX });
+        let max = self.part_max();
+        if self.said.get(&self.account(envelope.sender)).is_some_and(|said| *said >= max) {
+            return Verdict::Moot(Moot::Full { max });
+        }
+        let about_nobody =
+            !(1..=self.manifest.n()).contains(&slot.topic) || Sender::Trustee(TrusteeIndex(slot.topic)) == slot.sender;
+        if (14..=15).contains(&slot.tag) && about_nobody {
+            return Verdict::Moot(Moot::NotATrustee { got: slot.topic });
         }
         let max = match slot.tag {
             10..=19 => CEREMONY_ATTEMPTS_MAX,
@@ -133,6 +142,22 @@ impl Board {
         Verdict::Valid(CheckedEnvelope(envelope.clone()))
     }
 
+    /// Envelopes of one sender, at most: so many that all together fit. (P-BRD-4)
+    #[must_use]
+    pub fn part_max(&self) -> usize {
+        // Shards that are not the home have one part together: they have nothing to say.
+        let parts = usize::from(self.manifest.n()).saturating_add(self.manifest.officials.len()).saturating_add(2);
+        ENVELOPES_MAX / parts
+    }
+
+    /// Whose part an envelope counts for.
+    fn account(&self, sender: Sender) -> Sender {
+        match sender {
+            Sender::Shard(index) if index != self.manifest.home => Sender::Shard(ShardIndex(0)),
+            other => other,
+        }
+    }
+
     /// Takes a checked envelope in, and draws the conclusions. Total and idempotent. (P-BRD-2)
     pub fn absorb(&mut self, envelope: CheckedEnvelope) {
         let CheckedEnvelope(envelope) = envelope;
@@ -144,6 +169,8 @@ impl Board {
             // Votes refuse what is out of their bounds; the board keeps it as it keeps everything that was signed.
             let _ = self.votes.absorb(&envelope);
         }
+        let said = self.said.entry(self.account(slot.sender)).or_default();
+        *said = said.saturating_add(1);
         self.slots.insert(slot, envelope);
         self.conclude(slot);
     }
@@ -592,9 +619,13 @@ fn transcript_of<'a>(
     attempt: Attempt,
 ) -> Transcript<'a> {
     let mut transcript = Transcript::new(election, manifest, attempt);
-    for (slot, envelope) in slots.range(tag_range(10, 17)) {
-        if let (Sender::Trustee(from), true) = (envelope.sender, slot.number == attempt.0) {
-            transcript.add(from, &envelope.body);
+    for tag in 10..=17 {
+        let place = |topic, sender| Slot { tag, number: attempt.0, topic, sender };
+        let first = place(0, Sender::Trustee(TrusteeIndex(0)));
+        for (_, envelope) in slots.range(first..=place(u16::MAX, Sender::Official(u16::MAX))) {
+            if let Sender::Trustee(from) = envelope.sender {
+                transcript.add(from, &envelope.body);
+            }
         }
     }
     transcript

@@ -161,11 +161,17 @@ pub enum Moot {
     /// It is nobody's statement.
     #[error(transparent)]
     Refused(#[from] crate::signed::EnvelopeRefusal),
-    /// The board holds as many messages as it may.
-    #[error("the board is full: {max} messages")]
+    /// The board holds as many messages of this sender as it may.
+    #[error("its sender's part of the board is full: {max} messages")]
     Full {
         /// Bound.
         max: usize,
+    },
+    /// About a trustee that is none, or is the sender.
+    #[error("it is about trustee {got}: not one of the other trustees")]
+    NotATrustee {
+        /// In the message.
+        got: u16,
     },
     /// An attempt or round too far ahead.
     #[error("number {got} is too far ahead: at most {max} is taken now")]

@@ -7,7 +7,7 @@ use crate::{
     ids::{Attempt, TrusteeIndex},
     signed::{Body, Sender},
     signing::{
-        Anchor, Progress, Session, content,
+        ATTEMPTS_MAX, Anchor, Progress, Session, content,
         messages::{Anchored, SignAbort, SignCommitment, SignRequest, SignShare},
         nonce_seed,
     },
@@ -116,14 +116,18 @@ impl SigningView<'_> {
 }
 
 impl Board {
-    /// The newest request for a purpose.
+    /// The newest request for a purpose of those that follow on each other from attempt 1: who held the shard's key before
+    /// cannot use attempts up by asking for the last.
     #[must_use]
     pub fn newest_request(&self, purpose: Purpose) -> Option<&SignRequest> {
-        let newest = self.of_kind(50).filter_map(|envelope| match &envelope.body {
-            Body::SignRequest(request) if request.purpose == purpose => Some(request),
-            _ => None,
+        let home = Sender::Shard(self.manifest.home);
+        let asked = (1..=ATTEMPTS_MAX).map_while(|attempt| {
+            match &self.get(50, attempt, u16::from(purpose.tag()), home)?.body {
+                Body::SignRequest(request) => Some(request),
+                _ => None,
+            }
         });
-        newest.max_by_key(|request| request.attempt)
+        asked.last()
     }
 
     /// One attempt.

@@ -227,10 +227,13 @@ fn keys_that_all_have_rehearsed_stay_whatever_is_certified_later() {
 fn a_request_that_nobody_signs_costs_one_attempt_and_not_the_election() {
     let mut world = World::new(4, Quorums::default_for(4), 65);
     let signers = [1, 2, 3].map(TrusteeIndex).to_vec();
-    for (purpose, lamports) in [(Purpose::CreateNonce, u64::MAX), (Purpose::AnchorKey, 1)] {
+    // The last attempt of all is no way to use up those before it.
+    let last = protocol::signing::ATTEMPTS_MAX;
+    let bad = [(Purpose::CreateNonce, u64::MAX, 1), (Purpose::AnchorKey, 1, 1), (Purpose::AnchorKey, 0, last)];
+    for (purpose, lamports, attempt) in bad {
         let request = protocol::signing::messages::SignRequest {
             purpose,
-            attempt: protocol::ids::Attempt(1),
+            attempt: protocol::ids::Attempt(attempt),
             signers: signers.clone(),
             nonce: [1; 32],
             lamports,

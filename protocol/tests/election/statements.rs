@@ -4,10 +4,12 @@ use crate::world::World;
 use protocol::{
     agreement::messages::{Close, CloseRequest, OpenRequest, Sealed},
     board::Stage,
+    ceremony::messages::{Complaint, ShareFlaw},
     evidence::{Moot, Verdict},
-    ids::{ElectionId, ShardIndex, TrusteeIndex},
+    ids::{Attempt, ElectionId, ShardIndex, TrusteeIndex},
     manifest::Quorums,
     signed::{Accept, Announce, Body, Draft, Envelope, EnvelopeRefusal, Sender},
+    signing::messages::{Purpose, SignAbort},
 };
 
 const CONFIRM: u16 = 16;
@@ -95,4 +97,47 @@ fn keys_that_somebody_has_not_tried_open_no_election() {
     assert!(world.board.key_certificate().is_some());
     assert!(!world.board.ready());
     assert_eq!(world.board.stage(), Stage::Rehearsal);
+}
+
+/// A06: whoever says everything there is to say fills its own part of the board and nobody else's.
+#[test]
+fn nobody_fills_anothers_part_of_the_board() {
+    let mut world = World::new(100, Quorums::default_for(100), 76);
+    let liar = Sender::Trustee(TrusteeIndex(9));
+    let abort =
+        |attempt, purpose| -> Body { SignAbort { purpose, attempt: Attempt(attempt), reason: String::new() }.into() };
+    let max = world.board.part_max();
+    let before = world.board.len();
+    let all = (1..=1024).flat_map(|attempt| [Purpose::Rehearsal, Purpose::AnchorKey].map(|purpose| (attempt, purpose)));
+    let mut refused = 0;
+    for (attempt, purpose) in all {
+        let envelope = world.sign(liar, abort(attempt, purpose));
+        match world.board.check(&envelope) {
+            Verdict::Valid(checked) => world.board.absorb(checked),
+            Verdict::Moot(Moot::Full { max: got }) => {
+                assert_eq!(got, max);
+                refused += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((world.board.len() - before, refused), (max, 2048 - max));
+    let others = world.sign(Sender::Trustee(TrusteeIndex(10)), abort(1, Purpose::Rehearsal));
+    assert!(matches!(world.board.check(&others), Verdict::Valid(_)));
+    let shards = world.sign(Sender::Shard(world.board.manifest().home), Sealed { lanes: vec![] }.into());
+    assert!(matches!(world.board.check(&shards), Verdict::Valid(_)));
+}
+
+#[test]
+fn complaints_are_about_another_trustee() {
+    let world = World::new(4, Quorums::default_for(4), 77);
+    for (against, good) in [(0, false), (1, true), (2, false), (4, true), (5, false), (u16::MAX, false)] {
+        let complaint =
+            Complaint { attempt: Attempt(1), against: TrusteeIndex(against), flaw: ShareFlaw::Signing, about: [0; 32] };
+        let envelope = world.sign(Sender::Trustee(TrusteeIndex(2)), complaint.into());
+        let verdict = world.board.check(&envelope);
+        let taken = matches!(verdict, Verdict::Valid(_));
+        assert_eq!(taken, good, "{against}: {verdict:?}");
+        assert!(good || matches!(verdict, Verdict::Moot(Moot::NotATrustee { got }) if got == against));
+    }
 }
