@@ -229,7 +229,7 @@ fn a_request_that_nobody_signs_costs_one_attempt_and_not_the_election() {
     let signers = [1, 2, 3].map(TrusteeIndex).to_vec();
     // The last attempt of all is no way to use up those before it.
     let last = protocol::signing::ATTEMPTS_MAX;
-    let bad = [(Purpose::CreateNonce, u64::MAX, 1), (Purpose::AnchorKey, 1, 1), (Purpose::AnchorKey, 0, last)];
+    let bad = [(Purpose::CreateNonce, u64::MAX, 1), (Purpose::AnchorKey, 1, 1), (Purpose::AnchorKey, 1, last)];
     for (purpose, lamports, attempt) in bad {
         let request = protocol::signing::messages::SignRequest {
             purpose,
