@@ -194,6 +194,8 @@ pub(crate) struct Keys {
     /// By trustee, 1 first.
     pub(crate) election_shares: Vec<RistrettoPoint>,
     pub(crate) lot_keys: Vec<[u8; 32]>,
+    /// By trustee, 1 first.
+    pub(crate) signing_shares: Vec<EdwardsPoint>,
     /// Of the certificate.
     pub(crate) digest: Hash,
 }
@@ -299,7 +301,16 @@ fn certificate(
         body.extend(list.iter().flatten());
     }
     let digest = digest("key-certificate", &[&body]);
-    Ok(Keys { attempt, transcript, signing_key, election_key, election_shares, lot_keys, digest })
+    Ok(Keys {
+        attempt,
+        transcript,
+        signing_key,
+        election_key,
+        election_shares,
+        lot_keys,
+        signing_shares: signing_points,
+        digest,
+    })
 }
 
 /// The keys of one attempt, if all trustees confirmed exactly them.

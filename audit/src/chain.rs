@@ -6,6 +6,8 @@ use crate::{
     messages::{Body, PURPOSES, Role, Sender, Slot},
     record::Record,
     report::{Finding, finding, must},
+    signing::is_bad_share,
+    stages::statement,
     wire::{Hash, hex},
 };
 use sha2::{Digest as _, Sha256};
@@ -189,6 +191,55 @@ fn expected(purpose: u16, group: &[u8; 32], seed: &str, request: (&Hash, u64), t
         )
     };
     Message { signers: vec![*group], read_only: (0, 3), keys, blockhash: *blockhash, instructions }
+}
+
+impl Message {
+    /// The bytes of a legacy message. `None` for what is none of ours.
+    fn to_bytes(&self) -> Option<Vec<u8>> {
+        // Lists of ours are short: one byte of Solana's compact-u16 counts up to 127.
+        let count = |length: usize| u8::try_from(length).ok().filter(|count| *count < 0x80);
+        let place = |key: &[u8; 32]| u8::try_from(self.keys.iter().position(|other| other == key)?).ok();
+        let mut out = vec![count(self.signers.len())?, self.read_only.0, self.read_only.1, count(self.keys.len())?];
+        out.extend(self.keys.iter().flatten());
+        out.extend(self.blockhash);
+        out.push(count(self.instructions.len())?);
+        for instruction in &self.instructions {
+            out.extend([place(&instruction.program)?, count(instruction.accounts.len())?]);
+            for account in &instruction.accounts {
+                out.push(place(account)?);
+            }
+            // Data may be longer than 127 bytes.
+            let length = u16::try_from(instruction.data.len()).ok().filter(|length| *length < 0x4000)?;
+            let [high, low] = (length << 1).to_be_bytes();
+            match high {
+                0 => out.push(low >> 1),
+                high => out.extend([low >> 1 | 0x80, high]),
+            }
+            out.extend(&instruction.data);
+        }
+        Some(out)
+    }
+}
+
+/// Signature shares on the board that do not hold, in the order of their slots: signer, purpose, attempt. (P-SIG-6.2)
+pub(crate) fn bad_shares(record: &Record, keys: &Keys, vote_set: &Hash, result: &Hash) -> Vec<(u16, u16, u32)> {
+    let manifest = &record.manifest;
+    let seed = nonce_seed(&manifest.election);
+    let texts = texts(&manifest.election, &keys.digest, vote_set, result);
+    let mut bad = Vec::new();
+    for envelope in record.kind(50) {
+        let Body::SignRequest { signers, nonce, lamports } = &envelope.body else { continue };
+        let place = (envelope.slot.topic, envelope.slot.number);
+        let text = texts.iter().find(|(of, _)| *of == place.0).map_or("", |(_, text)| text.as_str());
+        let message = match place.0 {
+            1 => Some(statement(keys)),
+            purpose => expected(purpose, &keys.signing_key, &seed, (nonce, *lamports), text).to_bytes(),
+        };
+        let Some(message) = message else { continue };
+        let holds_not = |index: &u16| is_bad_share(record, keys, place, signers, &message, *index) == Some(true);
+        bad.extend(signers.iter().copied().filter(holds_not).map(|index| (index, place.0, place.1)));
+    }
+    bad
 }
 
 /// The three statements that may be anchored. (P-ANC-1)

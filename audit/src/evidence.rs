@@ -5,10 +5,11 @@ use crate::{
         Curve, Election, Keys, PackageFlaw, Said, Signing, commitment, derive, evaluate, first_commitments, package,
         terms_digest, usable_keys, well_addressed,
     },
+    chain::{bad_shares, purpose_name},
     dleq::{Claim, Flaw, Scope},
     group::{edwards_prime, halves, reduce, scalar},
     manifest::Manifest,
-    messages::{Body, Envelope, Evidence, Role},
+    messages::{Body, Envelope, Evidence, Role, Slot},
     record::Record,
     report::{Finding, finding},
     sealing::seal,
@@ -22,6 +23,7 @@ pub(crate) struct Court<'a> {
     pub(crate) record: &'a Record,
     pub(crate) keys: &'a Keys,
     pub(crate) vote_set: &'a Hash,
+    pub(crate) result: &'a Hash,
     pub(crate) sums: &'a [(RistrettoPoint, RistrettoPoint)],
 }
 
@@ -55,6 +57,11 @@ impl Court<'_> {
             }
             named.push(format!("{}: {}", evidence.accused, evidence.name()));
         }
+        // Nobody has to accuse here: the board shows it, to whoever rebuilds what was to be signed.
+        let bad = bad_shares(self.record, self.keys, self.vote_set, self.result);
+        named.extend(bad.iter().map(|(trustee, purpose, attempt)| {
+            format!("trustee {trustee}: bad signature share ({}, attempt {attempt})", purpose_name(*purpose))
+        }));
         let wrongs = if named.is_empty() { "no wrongs".into() } else { named.join(", ") };
         Ok(((), format!("{} rejections; {wrongs}", self.record.rejections.len())))
     }
@@ -156,7 +163,25 @@ impl Court<'_> {
                 let [other] = rest else { return None };
                 first.slot.tag == 3 && other.slot.tag == 2 && other.slot.sender == evidence.accused
             }
-            // A signature share is judged with its whole package, which no evidence carries yet.
+            14 => {
+                let bad = bad_shares(self.record, self.keys, self.vote_set, self.result);
+                let named = bad.contains(&(accused, first.slot.topic, first.slot.number));
+                // The share, the request and every commitment, as they are on the board.
+                let on_board = |envelope: &Envelope| {
+                    self.record.said(envelope.slot).is_some_and(|own| own.same_statement(envelope))
+                };
+                let (requests, commitments): (Vec<&Envelope>, Vec<&Envelope>) =
+                    rest.iter().partition(|other| other.slot.tag == 50);
+                let [request] = requests.as_slice() else { return None };
+                let Body::SignRequest { signers, .. } = &request.body else { return None };
+                let place = |slot: Slot| (slot.number, slot.topic) == (first.slot.number, first.slot.topic);
+                let committed = commitments.iter().map(|other| other.slot.sender.index).eq(signers.iter().copied());
+                named
+                    && first.slot.tag == 52
+                    && committed
+                    && commitments.iter().all(|other| other.slot.tag == 51)
+                    && envelopes.iter().all(|envelope| place(envelope.slot) && on_board(envelope))
+            }
             _ => false,
         })
     }

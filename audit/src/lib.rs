@@ -109,7 +109,7 @@ fn judge(record: &Record, options: &Options, run: &mut Run) -> Option<Tally> {
     let opened = run.step(|| tally::partials(record, &keys, &vote_set, &sums))?;
     let tally = run.step(|| tally::count(manifest, &boxes, &vote_set, &sums, &opened))?;
     let anchors = run.step(|| chain::judge(record, &keys, &vote_set, &tally.digest))?;
-    run.step(|| Court { record, keys: &keys, vote_set: &vote_set, sums: &sums }.judge())?;
+    run.step(|| Court { record, keys: &keys, vote_set: &vote_set, result: &tally.digest, sums: &sums }.judge())?;
     let facts = Facts {
         record,
         keys: &keys,

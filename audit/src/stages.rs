@@ -50,7 +50,7 @@ pub(crate) fn envelopes(record: &Record) -> Result<((), String), Finding> {
 }
 
 /// The statement that is signed in the rehearsal: a Solana off-chain message. (P-DKG-8.2)
-fn statement(keys: &Keys) -> Vec<u8> {
+pub(crate) fn statement(keys: &Keys) -> Vec<u8> {
     let text = format!("Conclave key rehearsal, key certificate {}", hex(&keys.digest));
     let mut out = b"\xffsolana offchain\0".to_vec();
     out.extend(digest("rehearsal", &[&keys.digest]));

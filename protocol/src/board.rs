@@ -68,6 +68,8 @@ pub struct Board {
     signing_keys: Option<SigningKeys>,
     rehearsed: BTreeSet<TrusteeIndex>,
     rehearsal_signature: Option<[u8; 64]>,
+    /// Signature shares that were checked, each on its own.
+    shares_judged: BTreeSet<Slot>,
     votes: Votes,
     certificate: Option<VoteSetCertificate>,
     lots: BTreeMap<TrusteeIndex, Hash>,
@@ -94,6 +96,7 @@ impl Board {
             signing_keys: None,
             rehearsed: BTreeSet::new(),
             rehearsal_signature: None,
+            shares_judged: BTreeSet::new(),
             certificate: None,
             lots: BTreeMap::new(),
             sums: None,
@@ -176,6 +179,9 @@ impl Board {
     }
 
     fn conclude(&mut self, slot: Slot) {
+        if slot.tag == 51 {
+            self.conclude_commitment(slot);
+        }
         match slot.tag {
             2 | 3 => self.conclude_manifest(slot.sender),
             10..=19 => {
@@ -290,6 +296,16 @@ impl Board {
         self.rehearsed.extend(rehearsed);
         for wrong in wrongs {
             self.record_evidence(wrong);
+        }
+    }
+
+    /// P-SIG-3.1: a commitment that is no pair of points is wrong in itself.
+    fn conclude_commitment(&mut self, slot: Slot) {
+        let Some(envelope) = self.slots.get(&slot) else { return };
+        let Body::SignCommitment(commitment) = &envelope.body else { return };
+        if let Err(wrong) = crate::signing::check_commitment(commitment) {
+            let evidence = Evidence { accused: envelope.sender, wrong, envelopes: alloc::vec![envelope.clone()] };
+            self.record_evidence(evidence);
         }
     }
 

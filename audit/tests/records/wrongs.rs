@@ -17,6 +17,7 @@ use protocol::{
     ids::{Attempt, Round, TrusteeIndex},
     manifest::{Quorums, Revote},
     signed::{Body, Refuse, Sender},
+    signing::messages::Purpose,
 };
 
 const LIAR: TrusteeIndex = TrusteeIndex(3);
@@ -139,6 +140,56 @@ bent!(a_lot_over_another_vote_set, [OtherVoteSet], Lot, body, true, body.vote_se
 bent!(a_decryption_of_another_vote_set, [OtherVoteSet], Partials, body, true, body.vote_set[0] ^= 1);
 bent!(a_decryption_that_is_no_point, [PointInvalid], Partials, body, true, body.points[0] = [0xff; 32]);
 bent!(a_decryption_too_few, [BadPartial], Partials, body, true, body.points.truncate(3));
+
+bent!(
+    a_signature_share_that_does_not_hold,
+    [BadSignatureShare],
+    SignShare,
+    body,
+    body.purpose == Purpose::CreateNonce && body.attempt.0 == 1,
+    body.share[3] ^= 1
+);
+bent!(
+    a_share_of_the_results_signature_that_does_not_hold,
+    [BadSignatureShare],
+    SignShare,
+    body,
+    body.purpose == Purpose::AnchorResult,
+    body.share[7] ^= 1
+);
+bent!(
+    nonces_that_are_no_points,
+    [PointInvalid],
+    SignCommitment,
+    body,
+    body.purpose == Purpose::AnchorKey && body.attempt.0 == 1,
+    body.hiding = [0xff; 32]
+);
+
+/// The board shows a bad share to whoever looks, also if nobody accuses.
+#[test]
+fn a_bad_signature_share_is_named_without_an_accusation() {
+    let bend: Bend = |body, _| match body {
+        Body::SignShare(mut body) if body.purpose == Purpose::AnchorVoteSet => {
+            body.share[3] ^= 1;
+            Body::SignShare(body)
+        }
+        other => other,
+    };
+    let reports = (50..60).map(|seed| {
+        let mut world = World::new(Quorums::default_for(4), 4, 4, Revote::Last, seed);
+        world.bent = Some((usize::from(LIAR.0) - 1, bend));
+        world.blind = true;
+        world.hold();
+        assert!(world.board.evidence().is_empty());
+        let report = Files::of(&world).verify();
+        assert_eq!(report.verdict, Verdict::Valid, "{}", report.to_text());
+        report.to_text()
+    });
+    // Who signs is drawn by lot.
+    let named = reports.into_iter().any(|text| text.contains("trustee 3: bad signature share (vote-set, attempt 1)"));
+    assert!(named, "no election named it");
+}
 
 fn of_another(board: &Board, tag: u16, attempt: Attempt, trustee: u16) -> Option<&Body> {
     board.get(tag, attempt.0, 0, Sender::Trustee(TrusteeIndex(trustee))).map(|envelope| &envelope.body)

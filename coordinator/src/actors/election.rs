@@ -361,6 +361,9 @@ impl ElectionActor {
         if self.posting {
             return;
         }
+        if self.board.judge_shares(&Chain) {
+            self.note_evidence(ctx);
+        }
         if self.outbox.is_empty() {
             let now = TimeMs(runtime::clock::now_ms());
             let duties = self.chair.duties(&self.board, now, self.ends.clone(), self.notary.view(), &Chain);

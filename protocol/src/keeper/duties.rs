@@ -32,6 +32,7 @@ impl Keeper {
     /// `rng` must be fresh entropy; `tx` builds the chain's transactions.
     pub fn duties(&mut self, now: TimeMs, rng: &mut dyn CryptoRngCore, tx: &dyn Transactions) -> Vec<Duty> {
         self.refresh();
+        self.board.judge_shares(tx);
         if self.certified_at.is_none() && self.board.certificate().is_some() {
             self.certified_at = Some(now);
         }

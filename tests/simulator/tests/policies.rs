@@ -97,10 +97,9 @@ fn expected() -> BTreeMap<&'static str, &'static [Wrong]> {
         ("no-partials", NOTHING),
         ("wrong-partials", &[BadPartial]),
         ("other-partials", &[OtherVoteSet]),
-        // The chair leaves it out; the share is on the board for whoever checks it.
         ("silent-signer", NOTHING),
         ("never-commits", NOTHING),
-        ("bad-signature-share", NOTHING),
+        ("bad-signature-share", &[BadSignatureShare]),
         ("other-package", NOTHING),
         ("aborts-signatures", NOTHING),
         ("aborts-after-committing", NOTHING),

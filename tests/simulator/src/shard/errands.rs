@@ -80,6 +80,7 @@ impl ShardNode {
         for (_, purpose, attempt) in due {
             process.chair.submit_again(purpose, attempt);
         }
+        process.board.judge_shares(&SimulatedChain);
         if process.outbox.is_empty() {
             let ends = process.ends.clone();
             let duties =
