@@ -75,6 +75,9 @@ pub struct RawConfig {
     /// Key of that chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_key: Option<PathBuf>,
+    /// Numbers for whoever watches, over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
     /// The chain.
     #[serde(default)]
     pub ledger: RawLedger,
@@ -148,6 +151,8 @@ pub struct Config {
     pub circle: PathBuf,
     /// Chain for the public listener, and its key if it is another than the TLS key.
     pub certificate: Option<(PathBuf, Option<PathBuf>)>,
+    /// Where numbers are served.
+    pub metrics: Option<SocketAddr>,
     /// RPCs of the chain; may be none.
     pub ledger: Vec<String>,
     /// Bounds.
@@ -192,6 +197,7 @@ impl Config {
             tls_key: base.join(raw.tls_key),
             circle: base.join(raw.circle),
             certificate: raw.certificate.map(|chain| (base.join(chain), raw.certificate_key.map(|key| base.join(key)))),
+            metrics: raw.metrics,
             ledger: raw.ledger.rpc,
             tuning: Tuning {
                 batch_ballots: size("limits.batch_ballots", limits.batch_ballots, 1, 4096)?,

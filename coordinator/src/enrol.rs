@@ -100,6 +100,7 @@ pub fn init(new: &NewShard) -> Result<Enrolment, EnrolTrouble> {
         certificate: None,
         certificate_key: None,
         ledger: RawLedger { rpc: new.rpc.clone() },
+        metrics: None,
         limits: RawLimits::default(),
     };
     files::write_atomic(&new.dir.join("enrol.toml"), toml::to_string(&enrolment)?.as_bytes())?;

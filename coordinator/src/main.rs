@@ -68,6 +68,9 @@ fn main() -> anyhow::Result<()> {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let served: anyhow::Result<()> = runtime.block_on(async {
                 let shutdown = Shutdown::on_signals().context("signal handlers")?;
+                if let Some(address) = config.metrics {
+                    runtime::metrics::serve(address, &protocol::invariants::WATCHED)?;
+                }
                 let running = run::start(&config, &shutdown).await?;
                 running.ended().await?;
                 Ok(())

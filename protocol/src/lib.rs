@@ -34,6 +34,7 @@ pub mod encoding;
 pub mod evidence;
 pub mod group;
 pub mod ids;
+pub mod invariants;
 pub mod keeper;
 pub mod log;
 pub mod lots;

@@ -20,6 +20,7 @@ pub mod entropy;
 pub mod files;
 pub mod key;
 pub mod limits;
+pub mod metrics;
 pub mod pin;
 pub mod pki;
 pub mod secrecy;

@@ -133,6 +133,8 @@ enum CliTrouble {
     #[error(transparent)]
     Telemetry(#[from] TelemetryTrouble),
     #[error(transparent)]
+    Metrics(#[from] runtime::metrics::MetricsTrouble),
+    #[error(transparent)]
     Daemon(#[from] DaemonTrouble),
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
@@ -268,6 +270,9 @@ async fn serve(cli: &Cli, config: &Config) -> Result<(), CliTrouble> {
     // Before there is anything to hide.
     for trouble in runtime::secrecy::keep_memory_private() {
         tracing::warn!(%trouble, "memory");
+    }
+    if let Some(address) = config.raw.metrics {
+        runtime::metrics::serve(address, &protocol::invariants::WATCHED)?;
     }
     let keystore = daemon::open_keystore(config)?;
     let daemon = Daemon::start(config, keystore, &shutdown).await?;

@@ -40,6 +40,10 @@ pub struct RawConfig {
     pub tls_public: String,
     /// Where the keys are.
     pub keystore: RawKeystore,
+    /// Serves numbers for Prometheus over HTTP, without asking anybody who they are: an address that only the operator
+    /// reaches. `conclave_invariant_broken_total` must stay 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
     /// What the daemon says about itself.
     #[serde(default)]
     pub log: LogConfig,
@@ -317,6 +321,7 @@ mod tests {
                 token: None,
                 file: Some(RawKeyFile { path: "keys".into(), passphrase_file: "/run/pass".into() }),
             },
+            metrics: None,
             log: LogConfig::default(),
         }
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use protocol::encoding::{Canonical as _, Hash, digest};
 use protocol::evidence::Evidence;
 use protocol::ids::{ElectionId, IdentityKey, LaneIndex, LogSize, TrusteeIndex};
+use protocol::invariants::{Broken, Watch};
 use protocol::keeper::{Decision, Duty, Keeper};
 use protocol::log::Cosignature;
 use protocol::manifest::Manifest;
@@ -72,6 +73,7 @@ struct State {
     /// The newest checkpoint co-signed in each lane.
     newest: BTreeMap<LaneIndex, (LogSize, Hash, Option<Cosignature>)>,
     roll_received: u64,
+    watch: Watch,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -102,6 +104,7 @@ impl Election {
             refused_leaves: BTreeMap::new(),
             newest: BTreeMap::new(),
             roll_received: 0,
+            watch: Watch::new(Some(me)),
         };
         Self { id, manifest, me, ground, state: Mutex::new(state), lanes }
     }
@@ -177,6 +180,14 @@ impl Election {
         durable(self.ground.store.put_halt(self.id, reason.clone()).await);
         state.pending.clear();
         state.halted.get_or_insert(reason);
+    }
+
+    /// A promise that must never have been made: counted, and the last.
+    async fn broken(&self, state: &mut State, broken: Option<Broken>) {
+        if let Some(broken) = broken {
+            runtime::metrics::invariant_broken(broken.id);
+            self.halt(state, format!("{broken}: a defect of this program, or damaged memory")).await;
+        }
     }
 
     /// Keeps a proven wrong. One by this trustee itself means that somebody else acts with its key. (K06, K07)

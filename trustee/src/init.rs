@@ -170,6 +170,7 @@ pub fn init(new: &NewTrustee) -> Result<Enrolment, InitTrouble> {
         identity: enrolment.identity.clone(),
         tls_public: enrolment.tls_public.clone(),
         keystore: raw_keystore,
+        metrics: None,
         log: LogConfig::default(),
     };
     Config::check(raw.clone(), &path)?;

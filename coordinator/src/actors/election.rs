@@ -19,6 +19,7 @@ use protocol::chair::{Chair, ChairDuty};
 use protocol::encoding::{Canonical as _, Writer};
 use protocol::evidence::{Evidence, Moot, Verdict};
 use protocol::ids::TimeMs;
+use protocol::invariants::Watch;
 use protocol::log::leaf_hash;
 use protocol::signed::{Body, Envelope, Slot};
 use protocol::signing::messages::Purpose;
@@ -76,6 +77,7 @@ pub struct ElectionActor {
     /// Statements of this shard that are not on the board yet.
     outbox: VecDeque<Body>,
     evidence_seen: usize,
+    watch: Watch,
     posting: bool,
     lanes_starting: bool,
     unlocked: bool,
@@ -90,6 +92,7 @@ impl ElectionActor {
             deps,
             election,
             evidence_seen: 0,
+            watch: Watch::new(None),
             board,
             chair: Chair::new(),
             notary,
@@ -179,9 +182,10 @@ impl ElectionActor {
 
     /// Evidence that the fold itself has found is kept, too, and shown to people.
     fn note_evidence(&mut self, ctx: &mut Context<Self>) {
-        let new: Vec<Evidence> = self.board.evidence().iter().skip(self.evidence_seen).cloned().collect();
-        self.evidence_seen = self.board.evidence().len();
-        for (evidence, number) in new.into_iter().zip(self.evidence_seen..) {
+        let all = self.board.evidence().len();
+        let first = std::mem::replace(&mut self.evidence_seen, all);
+        let new: Vec<Evidence> = self.board.evidence().iter().skip(first).cloned().collect();
+        for (evidence, number) in new.into_iter().zip(first..) {
             let name = evidence.accused.name(&self.election.manifest).unwrap_or("somebody").to_owned();
             self.election.troubles.set(format!("evidence-{number}"), format!("EVIDENCE: {name} {}", evidence.wrong));
             let (store, key, bytes) = (self.deps.store.clone(), self.election.key, evidence.to_bytes());
@@ -192,6 +196,11 @@ impl ElectionActor {
     }
 
     fn publish(&mut self, ctx: &mut Context<Self>) {
+        for broken in self.watch.look(&self.board) {
+            tracing::error!(election = %self.election.id, %broken, "a defect of this program, or damaged memory");
+            runtime::metrics::invariant_broken(broken.id);
+            self.election.troubles.set(format!("invariant-{}", broken.id), broken.to_string());
+        }
         let board = &self.board;
         let stage = board.stage();
         if self.times.iter().all(|(seen, _)| seen != stage.name()) {

@@ -268,6 +268,8 @@ impl LaneActor {
         let grew = !leaves.is_empty();
         self.lane.append(leaves);
         self.election.rejected.fetch_add(done.rejected, Ordering::Relaxed);
+        runtime::metrics::count("conclave_ballots_recorded_total", done.recorded.len() as u64);
+        runtime::metrics::count("conclave_ballots_rejected_total", done.rejected);
         match done.trouble {
             Some(StoreTrouble::Full) => self.election.troubles.set(DISK, StoreTrouble::Full.to_string()),
             Some(StoreTrouble::Closed) => {}

@@ -509,6 +509,7 @@ fn config(name: &str, home: &std::path::Path, internal: SocketAddr, public: Sock
         tls_key: "tls.key".into(),
         circle: "../circle.toml".into(),
         certificate: None,
+        metrics: None,
         certificate_key: None,
         ledger: RawLedger::default(),
         limits: RawLimits { exchange_ms: 20, ..RawLimits::default() },

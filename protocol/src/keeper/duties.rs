@@ -78,11 +78,15 @@ impl Keeper {
         if self.board.has(17, attempt.0, 0, Sender::Trustee(self.me)) {
             return Vec::new();
         }
+        // What was confirmed is never given up as well: that would be a wrong. (P-DKG-7)
+        let give_up = |reason: String| match self.board.has(16, attempt.0, 0, Sender::Trustee(self.me)) {
+            true => Vec::new(),
+            false => vec![Duty::Post(Abandon { attempt, reason }.into())],
+        };
         let Some(participant) = self.participants.get(&attempt) else {
-            // Terms whose seed is gone cannot be kept: the attempt is given up.
+            // Terms whose seed is gone cannot be kept.
             if self.board.has(10, attempt.0, 0, Sender::Trustee(self.me)) {
-                let reason = "the sealed seed of this attempt is gone".to_string();
-                return vec![Duty::Post(Abandon { attempt, reason }.into())];
+                return give_up("the sealed seed of this attempt is gone".to_string());
             }
             let mut seed = [0; 32];
             rng.fill_bytes(&mut seed);
@@ -90,7 +94,7 @@ impl Keeper {
         };
         match participant.duty(&self.board.ceremony(attempt)) {
             Ok(messages) => messages.into_iter().map(|message| Duty::Post(message.into())).collect(),
-            Err(refusal) => vec![Duty::Post(Abandon { attempt, reason: refusal.to_string() }.into())],
+            Err(refusal) => give_up(refusal.to_string()),
         }
     }
 

@@ -4,6 +4,7 @@
 mod boxes;
 #[cfg(feature = "bugs")]
 mod bugs;
+mod invariants;
 mod secrets;
 mod signers;
 mod statements;

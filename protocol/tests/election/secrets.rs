@@ -109,3 +109,22 @@ fn only_the_certified_sums_are_opened() {
     assert!(!other.set_aggregate(&more));
     assert!(other.sums().is_none());
 }
+
+/// Its shares are gone, and the election with them; but nobody may call it a liar for it.
+#[test]
+fn a_seed_that_is_lost_after_the_confirmation_is_no_reason_to_take_it_back() {
+    let mut world = World::new(4, Quorums::default_for(4), 95);
+    let confirmed = |world: &World| world.journals[0].iter().any(|envelope| envelope.body.tag() == 16);
+    let mut turn = 0;
+    while !confirmed(&world) {
+        world.trustee_acts(turn % 4);
+        turn += 1;
+    }
+    assert!(world.board.key_certificate().is_none(), "too late to see anything");
+    world.keepers[0] = None;
+    world.disks[0].clear();
+    world.keepers[0] = Some(world.start(0));
+    world.settle();
+    let me = Sender::Trustee(TrusteeIndex(1));
+    assert!(!world.board.has(17, 1, 0, me) && world.board.evidence().is_empty(), "{:?}", world.board.evidence());
+}

@@ -78,6 +78,8 @@ pub struct Process {
     refused: BTreeMap<LaneIndex, (u64, Hash)>,
     /// Why it promises nothing more.
     pub halted: Option<&'static str>,
+    /// What the daemon watches by itself.
+    pub invariants: protocol::invariants::Watch,
     dice: Dice,
 }
 
@@ -186,6 +188,7 @@ impl TrusteeNode {
             cosigned: BTreeMap::new(),
             refused: BTreeMap::new(),
             halted: None,
+            invariants: protocol::invariants::Watch::new(Some(self.me)),
             dice: Dice::seed_from_u64(
                 ground.setup.seed.rotate_left(17) ^ (u64::from(self.me.0) << 32) ^ u64::from(self.life),
             ),
@@ -350,6 +353,12 @@ impl TrusteeNode {
         let (needs_roll, wake) = (!process.keeper.has_roll(), process.keeper.wake_after_ms(now).unwrap_or(0));
         if self.is_honest() {
             ground.watch.process(self.me, process);
+            let process = self.process.as_mut().expect("it runs");
+            for broken in process.invariants.look(process.keeper.board()) {
+                ground
+                    .watch
+                    .broken(broken.id, format_args!("trustee {}, as its daemon sees it: {}", self.me, broken.text));
+            }
         }
         Ok(Message::Exchanged {
             board_next: cursor.next,
@@ -661,6 +670,12 @@ impl TrusteeNode {
         if let Some((size, root)) = cosigned {
             process.newest[lane_at] = (size, root, None);
             process.cosigned.insert((lane, size), root);
+            if let Some(broken) = process.invariants.cosigned(lane, size, root)
+                && self.policy.is_none()
+                && !self.fallen
+            {
+                ground.watch.broken(broken.id, format_args!("trustee {me}, as its daemon sees it: {}", broken.text));
+            }
         }
         match bad {
             Some(bad) => {

@@ -511,6 +511,12 @@ impl World {
         for trustee in self.trustees.iter().filter(|trustee| trustee.is_honest()) {
             watch.end(trustee);
         }
+        let honest = self.trustees.iter().filter(|trustee| trustee.is_honest());
+        let boards = honest.filter_map(|trustee| Some(trustee.process.as_ref()?.keeper.board()));
+        // The keys that are in use: of the honest trustee that has come furthest.
+        if let Some(board) = boards.max_by_key(|board| board.stage()) {
+            watch.shares(&self.trustees, board);
+        }
         watch.anchors(self.chain.finalized(self.ground.now));
         if let Some(violation) = watch.violation.take() {
             return Err(violation);

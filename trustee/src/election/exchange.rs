@@ -49,6 +49,10 @@ impl Election {
         if state.caught_up {
             self.perform_duties(&mut state).await;
         }
+        let State { keeper, watch, .. } = &mut *state;
+        for broken in watch.look(keeper.board()) {
+            self.broken(&mut state, Some(broken)).await;
+        }
 
         let now = TimeMs(runtime::clock::now_ms());
         reply.board_next = cursor.next;

@@ -120,7 +120,10 @@ impl Election {
         drop(whole);
         if let Some(cosigned) = cosigned {
             state.newest.insert(lane, (cosigned.size, cosigned.root, None));
+            let broken = state.watch.cosigned(lane, cosigned.size, cosigned.root);
+            self.broken(&mut state, broken).await;
         }
+        runtime::metrics::count("conclave_leaves_followed_total", next.saturating_sub(size));
         match bad {
             Some(bad) => {
                 tracing::error!(election = %self.id, lane = lane.0, leaf = bad.index, why = bad.why, "leaf refused");
