@@ -127,6 +127,65 @@ fn a_receipt_that_could_be_left_out_is_refused_for_every_size() {
     }
 }
 
+/// The rules once more, as mathematics has them, for every small choice of numbers: what is refused breaks the rule that is
+/// named, by the bound that is named, and everything else is taken.
+#[test]
+fn quorums_are_taken_exactly_if_all_rules_hold() {
+    let refused = |quorums: &Quorums, n: u16, refusal: &QuorumRefusal| {
+        let Quorums { f, c, t, s, q, w, one_aggregate_by_certificate } = *quorums;
+        let [nn, ff, cc, tt, ss, qq, ww] = [n, f, c, t, s, q, w].map(i64::from);
+        let is_majority = |size: u16| 2 * i64::from(size) > nn + ff && 2 * (i64::from(size) - 1) <= nn + ff;
+        match *refusal {
+            QuorumRefusal::NoThreshold { .. } => nn < 2 || tt < 2 || ss < 2,
+            QuorumRefusal::TooFewTrustees { min, .. } => ff > 0 && nn < 3 * ff + 1 && i64::from(min) == 3 * ff + 1,
+            QuorumRefusal::CertificateUnsafe { min, .. } => 2 * qq <= nn + ff && is_majority(min),
+            QuorumRefusal::CertificateStuck { max, .. } => qq > nn - ff && i64::from(max) == nn - ff,
+            QuorumRefusal::CheckpointSplit { min, .. } => 2 * ww <= nn + ff && is_majority(min),
+            QuorumRefusal::CheckpointStuck { max, .. } => ww > nn - ff && i64::from(max) == nn - ff,
+            QuorumRefusal::ReceiptUnsafe { .. } => ww + qq <= nn + ff,
+            QuorumRefusal::ThresholdTooLow { got, min, .. } => i64::from(got) <= ff && i64::from(min) == ff + 1,
+            QuorumRefusal::ThresholdTooHigh { got, max, .. } => {
+                i64::from(got) > nn - ff - cc && i64::from(max) == (nn - ff - cc).max(0)
+            }
+            QuorumRefusal::TwoAggregates { bound, .. } => {
+                !one_aggregate_by_certificate && 2 * tt <= nn + ff && i64::from(bound) == nn + ff
+            }
+            QuorumRefusal::TwoAnchors { bound, .. } => {
+                !one_aggregate_by_certificate && 2 * ss <= nn + ff && i64::from(bound) == nn + ff
+            }
+        }
+    };
+    let holds = |quorums: &Quorums, n: u16| {
+        let Quorums { f, c, t, s, q, w, one_aggregate_by_certificate } = *quorums;
+        let [n, f, c, t, s, q, w] = [n, f, c, t, s, q, w].map(i64::from);
+        let sizes = n >= 2 && t >= 2 && s >= 2 && (f == 0 || n > 3 * f);
+        let sets = 2 * q > n + f && q <= n - f && 2 * w > n + f && w <= n - f && w + q > n + f;
+        let thresholds = t > f && s > f && t <= n - f - c && s <= n - f - c;
+        sizes && sets && thresholds && (one_aggregate_by_certificate || 2 * t > n + f && 2 * s > n + f)
+    };
+    let (mut taken, mut all) = (0_u32, 0_u32);
+    for n in 0..=7_u16 {
+        let range = || 0..=n + 1;
+        for (f, c) in range().flat_map(|f| range().map(move |c| (f, c))) {
+            for (t, s) in range().flat_map(|t| range().map(move |s| (t, s))) {
+                for (q, w) in range().flat_map(|q| range().map(move |w| (q, w))) {
+                    for one_aggregate_by_certificate in [false, true] {
+                        let quorums = Quorums { f, c, t, s, q, w, one_aggregate_by_certificate };
+                        let verdict = quorums.validate(n);
+                        assert_eq!(verdict.is_ok(), holds(&quorums, n), "n = {n}, {quorums:?}: {verdict:?}");
+                        if let Err(refusal) = &verdict {
+                            assert!(refused(&quorums, n, refusal), "n = {n}, {quorums:?}: {refusal:?}");
+                        }
+                        taken += u32::from(verdict.is_ok());
+                        all += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(taken > 100 && taken < all / 100, "{taken} of {all}");
+}
+
 #[test]
 fn five_of_nine_needs_the_explicit_setting() {
     let mut quorums = Quorums { f: 2, c: 0, t: 5, s: 5, q: 7, w: 7, one_aggregate_by_certificate: false };

@@ -8,7 +8,7 @@ use protocol::{
     invariants::{WATCHED, Watch},
     manifest::Quorums,
     signed::{Body, Envelope, Sender},
-    signing::messages::{Purpose, SignCommitment, SignShare},
+    signing::messages::{Purpose, SignAbort, SignCommitment, SignShare},
 };
 
 const ME: TrusteeIndex = TrusteeIndex(1);
@@ -59,7 +59,10 @@ fn an_honest_election_breaks_none_at_any_point_of_it() {
 
 #[test]
 fn facts_that_become_others_are_named() {
-    let (one, other) = (finished(102), finished(103));
+    let (one, mut other) = (finished(102), finished(103));
+    // A board that has not grown is not looked at.
+    let abort = SignAbort { purpose: Purpose::Rehearsal, attempt: Attempt(9), reason: String::new() };
+    other.post(Sender::Trustee(ME), abort.into());
     let mut watch = Watch::new(None);
     assert!(watch.look(&one.board).is_empty());
     assert_eq!(named(&mut watch, &other.board), ["I01", "I05", "I12"]);
