@@ -65,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Run { config } => {
             let config = Config::load(&config)?;
+            runtime::limits::allow_open_files();
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let served: anyhow::Result<()> = runtime.block_on(async {
                 let shutdown = Shutdown::on_signals().context("signal handlers")?;

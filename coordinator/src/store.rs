@@ -29,7 +29,10 @@ const PAGE_BYTES: u64 = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum StoreTrouble {
     /// Nothing was stored.
-    #[error("INTAKE_PAUSED{{disk}}: the disk, or the store's bound, is full; make room, nothing is lost")]
+    #[error(
+        "INTAKE_PAUSED{{disk}}: the disk or the store's bound is full, or this process may open no more files; make room, \
+         nothing is lost"
+    )]
     Full,
     /// The process is ending.
     #[error("the store is closed")]
@@ -82,6 +85,8 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
+            // No files of its own for sorting and undoing: strangers may have used up all that this process may open.
+            .pragma("temp_store", "MEMORY")
             .disable_statement_logging();
         let mut writing = options.clone().connect().await?;
         sqlx::migrate!("./migrations").run(&mut writing).await?;
@@ -172,10 +177,11 @@ where
     done
 }
 
-/// SQLITE_FULL, or what a full disk looks like through the WAL.
+/// SQLITE_FULL, or what a full disk looks like through the WAL; SQLITE_CANTOPEN: no file can be opened now, as when strangers
+/// hold all that this process may have.
 fn is_full(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    matches!(code.as_deref(), Some("13"))
+    matches!(code.as_deref(), Some("13" | "14"))
 }
 
 /// SQLite has signed integers only. Ours stay far below 2^63.

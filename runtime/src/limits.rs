@@ -9,6 +9,32 @@ mod budget;
 
 pub use budget::{Budget, Budgeted, Holding};
 
+/// Lets this process open as many files and connections as the system allows it, and warns if two full listeners could still
+/// use them all up.
+#[cfg(target_os = "linux")]
+pub fn allow_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the number of open files stays as it is");
+    }
+    let wanted = Limits::default().connections_max.saturating_mul(2).saturating_add(256) as u64;
+    if let Some(files) = getrlimit(Resource::Nofile).current
+        && files < wanted
+    {
+        tracing::warn!(
+            files,
+            wanted,
+            "few open files are allowed: strangers could take them all for a while; set LimitNOFILE"
+        );
+    }
+}
+
+/// As for Linux; elsewhere nothing is done.
+#[cfg(not(target_os = "linux"))]
+pub fn allow_open_files() {}
+
 /// Bounds for a listener and for the connections that a process makes. [`Limits::default`] says what they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -129,4 +155,18 @@ macro_rules! with_client_message_limits {
         let limits: &$crate::limits::Limits = &$limits;
         $client.max_decoding_message_size(limits.message_in_bytes_max)
     }};
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_allows() {
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: maximum.map_or(Some(300), |most| Some(most.min(300))), maximum })
+            .unwrap();
+        super::allow_open_files();
+        assert_eq!(getrlimit(Resource::Nofile).current, maximum);
+    }
 }

@@ -267,6 +267,7 @@ fn init(cli: &Cli, args: &InitArgs) -> Result<(), CliTrouble> {
 async fn serve(cli: &Cli, config: &Config) -> Result<(), CliTrouble> {
     telemetry::init(config.raw.log.json, &config.raw.log.level)?;
     let shutdown = Shutdown::on_signals().map_err(CliTrouble::Signals)?;
+    runtime::limits::allow_open_files();
     // Before there is anything to hide.
     for trouble in runtime::secrecy::keep_memory_private() {
         tracing::warn!(%trouble, "memory");

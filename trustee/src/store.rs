@@ -170,6 +170,8 @@ async fn connect(path: &Path, writing: bool) -> Result<SqliteConnection, StoreTr
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .pragma("query_only", if writing { "0" } else { "1" })
+        // No files of its own for sorting and undoing: strangers may have used up all that this process may open.
+        .pragma("temp_store", "MEMORY")
         .disable_statement_logging();
     options.connect().await.map_err(|source| StoreTrouble::Open { path: path.to_owned(), source })
 }
