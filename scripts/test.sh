@@ -66,10 +66,6 @@ if ! $quick; then
   cargo run --release --locked -q -p tests --bin simulate -- --seeds 0..100
   "$toy/release/simulate-toy" --seeds 0..4000
 
-  say "simulator: fresh seeds for 3 minutes; a failure names its seed"
-  fresh=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
-  "$toy/release/simulate-toy" --seeds "$fresh..$((fresh + 4000))" --minutes 3
-
   say "known bugs behind switches: each is found by the test that docs/testing.md names"
   cargo test -p protocol --locked --features bugs bugs::
 fi

@@ -68,6 +68,8 @@ pub struct Board {
     signing_keys: Option<SigningKeys>,
     rehearsed: BTreeSet<TrusteeIndex>,
     rehearsal_signature: Option<[u8; 64]>,
+    /// Rehearsals of this key that all have answered, and that are no signature.
+    rehearsals_failed: BTreeSet<Attempt>,
     /// Signature shares that were checked, each on its own.
     shares_judged: BTreeSet<Slot>,
     votes: Votes,
@@ -96,6 +98,7 @@ impl Board {
             signing_keys: None,
             rehearsed: BTreeSet::new(),
             rehearsal_signature: None,
+            rehearsals_failed: BTreeSet::new(),
             shares_judged: BTreeSet::new(),
             certificate: None,
             lots: BTreeMap::new(),
@@ -266,6 +269,7 @@ impl Board {
         self.key_digest = Some(key.digest());
         self.key = Some(key);
         self.rehearsed.clear();
+        self.rehearsals_failed.clear();
         self.rehearsal_signature = self.find_rehearsal_signature();
     }
 

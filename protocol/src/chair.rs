@@ -26,6 +26,8 @@ pub const SIGN_WAIT_MS: u64 = 1500;
 pub const SIGN_WAIT_MAX_MS: u64 = 20_000;
 /// How long an attempt that needs every trustee waits: they may be restarting.
 pub const REHEARSAL_WAIT_MS: u64 = 20_000;
+/// Rehearsals that follow on a spoilt one without a pause.
+const REHEARSALS_AT_ONCE: u32 = 3;
 
 /// What the shell knows of the chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,6 +85,11 @@ pub struct Chair {
     /// How often each signed creation of the nonce account was looked for on the chain, once the account was there.
     sought: BTreeMap<Attempt, u32>,
     failed: BTreeSet<(Purpose, Attempt)>,
+}
+
+/// How long an attempt may take before the next is begun.
+fn patience(attempt: Attempt) -> u64 {
+    SIGN_WAIT_MS.saturating_mul(attempt.0.into()).min(SIGN_WAIT_MAX_MS)
 }
 
 impl Chair {
@@ -172,6 +179,14 @@ impl Chair {
                 message: signable.message,
                 signature,
             }),
+            // All are needed, so whoever spoils it is asked again: at once a few times, and then slowly.
+            Progress::Failed { .. }
+                if purpose == Purpose::Rehearsal
+                    && attempt.0 > REHEARSALS_AT_ONCE
+                    && now.0.saturating_sub(since.0) < patience(attempt) =>
+            {
+                None
+            }
             Progress::Failed { culprits, aborted, strayed } => {
                 if !bug!(BadSignerAskedAgain) {
                     self.culprits.extend(culprits.iter().map(|(index, _)| *index));
@@ -185,10 +200,7 @@ impl Chair {
                 next(self)
             }
             Progress::AwaitingCommitments { missing } | Progress::AwaitingShares { missing, .. } => {
-                let patience = match purpose {
-                    Purpose::Rehearsal => REHEARSAL_WAIT_MS,
-                    _ => SIGN_WAIT_MS.saturating_mul(attempt.0.into()).min(SIGN_WAIT_MAX_MS),
-                };
+                let patience = if purpose == Purpose::Rehearsal { REHEARSAL_WAIT_MS } else { patience(attempt) };
                 if now.0.saturating_sub(since.0) < patience {
                     return None;
                 }

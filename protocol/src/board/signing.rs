@@ -294,19 +294,26 @@ impl Board {
 
     /// Looks for it on the board: the first attempt that everybody has answered rightly, also where a later one was asked
     /// for in the meantime, so that the order of arrival makes no difference. (P-BRD-2)
-    pub(super) fn find_rehearsal_signature(&self) -> Option<[u8; 64]> {
+    pub(super) fn find_rehearsal_signature(&mut self) -> Option<[u8; 64]> {
         let message = ceremony::rehearsal_statement(self.key.as_ref()?);
         let newest = self.newest_request(Purpose::Rehearsal)?.attempt;
-        (1..=newest.0).map(Attempt).find_map(|attempt| {
-            // Before everybody has answered there is nothing to add up, and looking costs curve arithmetic.
-            let view = self.signing(Purpose::Rehearsal, attempt)?;
-            if view.shares.len() < view.request.signers.len() {
-                return None;
+        for attempt in (1..=newest.0).map(Attempt) {
+            // Before everybody has answered there is nothing to add up, and looking costs curve arithmetic. Once all slots are
+            // filled, what was no signature will be none: a liar that spoils every attempt costs each a single look.
+            let answered = |view: &SigningView<'_>| view.shares.len() == view.request.signers.len();
+            if self.rehearsals_failed.contains(&attempt)
+                || !self.signing(Purpose::Rehearsal, attempt).is_some_and(|view| answered(&view))
+            {
+                continue;
             }
-            match self.progress(Purpose::Rehearsal, attempt, &message)? {
-                Progress::Signed(signature) => Some(signature),
-                _ => None,
+            match self.progress(Purpose::Rehearsal, attempt, &message) {
+                Some(Progress::Signed(signature)) => return Some(signature),
+                Some(Progress::Failed { .. }) => {
+                    self.rehearsals_failed.insert(attempt);
+                }
+                _ => {}
             }
-        })
+        }
+        None
     }
 }

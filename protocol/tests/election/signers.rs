@@ -54,3 +54,28 @@ fn who_gives_up_every_time_is_left_out() {
     assert!(is_anchored(&mut world, 30, |_| None), "asked in vain: {:?}", world.board.newest_request(ANCHOR));
     assert!(!world.board.newest_request(ANCHOR).unwrap().signers.contains(&TrusteeIndex(1)));
 }
+
+/// All are needed for the rehearsal, so a liar can spoil each: it is asked again slowly, and if it stops lying, all goes on.
+#[test]
+fn a_liar_that_spoils_every_rehearsal_uses_up_neither_attempts_nor_time() {
+    let mut world = World::new(4, Quorums::default_for(4), 98);
+    world.bent = Some((3, |body| match body {
+        Body::SignShare(mut share) if share.purpose == Purpose::Rehearsal => {
+            share.share[5] ^= 1;
+            Body::SignShare(share)
+        }
+        other => other,
+    }));
+    for _ in 0..200 {
+        world.settle();
+        world.now.0 += 500;
+    }
+    let asked = world.board.newest_request(Purpose::Rehearsal).unwrap().attempt.0;
+    assert!((5..=14).contains(&asked), "{asked} attempts in 100 s");
+    world.bent = None;
+    for _ in 0..60 {
+        world.settle();
+        world.now.0 += 500;
+    }
+    assert_eq!(world.board.stage(), protocol::board::Stage::Ready);
+}

@@ -522,7 +522,10 @@ impl World {
             return Err(violation);
         }
         match stage {
-            Some(Stage::Complete) if !self.is_recorded() => {
+            // A liar that withholds its co-signature, and a trustee that was shown another log: too few are left to co-sign.
+            Some(Stage::Complete)
+                if !self.is_recorded() && !(self.cast.coordinator.is_some() && self.is_beyond_repair()) =>
+            {
                 Err(Violation::new("V06", "a certified end has no co-signed checkpoint: no record can be made".into()))
             }
             Some(Stage::Complete) => {
